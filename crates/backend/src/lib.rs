@@ -1,0 +1,53 @@
+//! Object storage for repositories: one trait, one module per service.
+//!
+//! A backend stores opaque, immutable objects under a [`Handle`] (a kind and a name).
+//! It knows the layout of a repository's folders, but nothing of blobs, keys or encryption.
+
+mod error;
+mod handle;
+mod local;
+
+pub use error::{BackendError, ErrorKind, Operation};
+pub use handle::{FileInfo, FileKind, Handle};
+pub use local::LocalBackend;
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+/// Where the objects of one repository live.
+///
+/// Every method may be called concurrently. An object is immutable: it is written once as a whole,
+/// becomes visible at once as a whole, and is only ever removed.
+#[async_trait]
+pub trait Backend: Debug + Send + Sync {
+    /// A name of the place for people, without any credential.
+    fn location(&self) -> String;
+
+    /// How many requests may usefully be under way at once.
+    fn connections(&self) -> usize;
+
+    /// Makes the place ready for a new repository (folders, bucket). Existing parts are left alone.
+    async fn create(&self) -> Result<(), BackendError>;
+
+    /// Size and name of one object; [`ErrorKind::NotFound`] when it is absent.
+    async fn stat(&self, handle: &Handle) -> Result<FileInfo, BackendError>;
+
+    /// All objects of a kind in no particular order. Unfinished writes and foreign files are not listed.
+    /// A place that lacks the folder of this kind yields an empty list.
+    async fn list(&self, kind: FileKind) -> Result<Vec<FileInfo>, BackendError>;
+
+    /// The whole object.
+    async fn read(&self, handle: &Handle) -> Result<Bytes, BackendError>;
+
+    /// Exactly `length` bytes from `offset`; [`ErrorKind::TooShort`] when the object ends before.
+    async fn read_range(&self, handle: &Handle, offset: u64, length: u64) -> Result<Bytes, BackendError>;
+
+    /// Stores a new object durably; visible in full or not at all.
+    /// [`ErrorKind::AlreadyExists`] when an object of this name exists (where the store can tell).
+    async fn write(&self, handle: &Handle, data: Bytes) -> Result<(), BackendError>;
+
+    /// Removes an object. Removing an absent object is not an error.
+    async fn remove(&self, handle: &Handle) -> Result<(), BackendError>;
+}

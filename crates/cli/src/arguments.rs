@@ -1,0 +1,129 @@
+//! The command line as clap sees it: global options and the list of verbs.
+//!
+//! Each verb's own options live beside its code in `verbs/`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{machine, verbs};
+
+/// Backs up directories, volumes and Kubernetes workloads into encrypted, deduplicated repositories.
+#[derive(Debug, Parser)]
+#[command(
+    name = "stash",
+    version,
+    about,
+    long_about = None,
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_long_help = GUIDE
+)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub global: GlobalOptions,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+const GUIDE: &str = "\
+Where to begin:
+  stash run examples/quickstart            act on manifests: back up on schedule, restore on demand
+  stash get backupsessions                 what happened
+  stash -r /srv/backup init                or work on a repository directly, with restic's verbs
+  stash -r /srv/backup backup /home
+
+Exit codes: 0 done, 1 failed, 3 incomplete, 10 no repository, 11 locked, 12 wrong password, 130 interrupted";
+
+/// Options that every verb on a repository understands.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct GlobalOptions {
+    /// Repository to work on: a folder of this machine
+    #[arg(short, long, global = true, env = "RESTIC_REPOSITORY", value_name = "REPOSITORY", hide_env_values = true)]
+    pub repo: Option<String>,
+
+    /// File that holds the repository's location
+    #[arg(long, global = true, env = "RESTIC_REPOSITORY_FILE", value_name = "FILE")]
+    pub repository_file: Option<PathBuf>,
+
+    /// File that holds the password
+    #[arg(short, long, global = true, env = "RESTIC_PASSWORD_FILE", value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+
+    /// Command that prints the password
+    #[arg(long, global = true, env = "RESTIC_PASSWORD_COMMAND", value_name = "COMMAND")]
+    pub password_command: Option<String>,
+
+    /// Id of the key to try first
+    #[arg(long, global = true, env = "RESTIC_KEY_HINT", value_name = "KEY")]
+    pub key_hint: Option<String>,
+
+    /// Compression of new data
+    #[arg(long, global = true, env = "RESTIC_COMPRESSION", value_name = "LEVEL", default_value = "auto",
+          value_parser = ["off", "fastest", "auto", "better", "max"], hide_possible_values = false)]
+    pub compression: String,
+
+    /// Size at which a pack is uploaded, in MiB (4 to 128)
+    #[arg(long, global = true, env = "RESTIC_PACK_SIZE", value_name = "MIB", value_parser = clap::value_parser!(u32).range(0..=128))]
+    pub pack_size: Option<u32>,
+
+    /// Do not lock the repository; only for reading
+    #[arg(long, global = true)]
+    pub no_lock: bool,
+
+    /// Keep trying for this long when the repository is locked, as `5m`
+    #[arg(long, global = true, value_name = "DURATION", value_parser = crate::values::duration)]
+    pub retry_lock: Option<std::time::Duration>,
+
+    /// Do not use a local cache; accepted for compatibility, a local repository needs none
+    #[arg(long, global = true)]
+    pub no_cache: bool,
+
+    /// Print JSON lines for programs
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// Print only errors and results
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+
+    /// Say more; twice for every file
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    // The machine: manifests, sessions, history.
+    Run(machine::run::RunOptions),
+    Validate(machine::validate::ValidateOptions),
+    Get(machine::get::GetOptions),
+    Describe(machine::describe::DescribeOptions),
+    Trigger(machine::trigger::TriggerOptions),
+
+    // The repository: restic's verbs.
+    Init(verbs::init::InitOptions),
+    Backup(Box<verbs::backup::BackupArguments>),
+    Restore(Box<verbs::restore::RestoreArguments>),
+    Snapshots(verbs::snapshots::SnapshotsOptions),
+    Ls(verbs::ls::LsOptions),
+    Find(verbs::find::FindOptions),
+    Diff(verbs::diff::DiffOptions),
+    Dump(verbs::dump::DumpOptions),
+    Cat(verbs::cat::CatOptions),
+    List(verbs::list::ListOptions),
+    Stats(verbs::stats::StatsOptions),
+    Forget(Box<verbs::forget::ForgetOptions>),
+    Prune(verbs::prune::PruneArguments),
+    Check(verbs::check::CheckArguments),
+    Key(verbs::key::KeyOptions),
+    Unlock(verbs::unlock::UnlockOptions),
+
+    // The binary itself.
+    Completions(verbs::completions::CompletionsOptions),
+    Man(verbs::man::ManOptions),
+    Crds(verbs::crds::CrdsOptions),
+}

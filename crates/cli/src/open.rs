@@ -1,0 +1,217 @@
+//! From options and environment to an opened repository and its lock.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backend::{Backend, LocalBackend};
+use repository::compression::Compression;
+use repository::lock::{Lock, LockKind, LockOptions};
+use repository::{OpenOptions, Repository};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::arguments::GlobalOptions;
+use crate::failure::Failure;
+
+/// The names of this machine and user as they stand in locks, keys and snapshots.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// Host name.
+    pub hostname: String,
+    /// User name.
+    pub username: String,
+}
+
+impl Identity {
+    /// Asks the system. An unknown user is named by number.
+    pub fn of_this_process() -> Self {
+        let hostname = nix::unistd::gethostname()
+            .map_or_else(|_| "localhost".to_owned(), |name| name.to_string_lossy().into_owned());
+        let uid = nix::unistd::getuid();
+        let username =
+            nix::unistd::User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);
+        Self { hostname, username }
+    }
+}
+
+/// The storage that the options name.
+pub fn backend(global: &GlobalOptions) -> Result<Arc<dyn Backend>, Failure> {
+    backend_at(&location(global)?)
+}
+
+/// The storage at a repository string.
+pub fn backend_at(location: &str) -> Result<Arc<dyn Backend>, Failure> {
+    const REMOTE: [&str; 9] = ["s3:", "gs:", "azure:", "swift:", "b2:", "rest:", "sftp:", "rclone:", "opendal:"];
+    if let Some(scheme) = REMOTE.iter().find(|scheme| location.starts_with(**scheme)) {
+        return Err(Failure::new(format!("This version stores into folders only, not into `{scheme}` repositories"))
+            .with_hint("Give a folder, as `-r /srv/backup`."));
+    }
+    let folder = location.strip_prefix("local:").unwrap_or(location);
+    if folder.is_empty() {
+        return Err(Failure::new("The repository's location is empty").with_hint("Give a folder, as `-r /srv/backup`."));
+    }
+    Ok(Arc::new(LocalBackend::new(folder)))
+}
+
+fn location(global: &GlobalOptions) -> Result<String, Failure> {
+    match (&global.repo, &global.repository_file) {
+        (Some(_), Some(_)) => Err(Failure::new("`--repo` and `--repository-file` exclude each other")
+            .with_hint("Give one of them, and look at RESTIC_REPOSITORY and RESTIC_REPOSITORY_FILE.")),
+        (Some(repo), None) => Ok(repo.clone()),
+        (None, Some(file)) => read_first(file, "repository"),
+        (None, None) => Err(Failure::new("No repository is named")
+            .with_hint("Give `-r FOLDER`, or set RESTIC_REPOSITORY or RESTIC_REPOSITORY_FILE.")),
+    }
+}
+
+/// The password, from (in this order) file, command, environment, or the terminal.
+pub fn password(global: &GlobalOptions) -> Result<SecretString, Failure> {
+    match (&global.password_file, &global.password_command) {
+        (Some(_), Some(_)) => {
+            return Err(Failure::new("`--password-file` and `--password-command` exclude each other"));
+        }
+        (Some(file), None) => return read_first(file, "password").map(SecretString::from),
+        (None, Some(command)) => return password_from_command(command),
+        (None, None) => {}
+    }
+    if let Ok(password) = std::env::var("RESTIC_PASSWORD") {
+        return Ok(SecretString::from(password));
+    }
+    ask("Password of the repository: ")
+}
+
+/// Asks for a password on the terminal.
+pub fn ask(prompt: &str) -> Result<SecretString, Failure> {
+    use std::io::IsTerminal;
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::new("No password is given")
+            .with_hint("Set RESTIC_PASSWORD, RESTIC_PASSWORD_FILE or RESTIC_PASSWORD_COMMAND."));
+    }
+    rpassword::prompt_password(prompt)
+        .map(SecretString::from)
+        .map_err(|error| Failure::new(format!("Cannot read the password from the terminal: {error}")))
+}
+
+fn password_from_command(command: &str) -> Result<SecretString, Failure> {
+    let mut words = shell_words(command)?.into_iter();
+    let program = words.next().ok_or_else(|| Failure::new("The password command is empty"))?;
+    let output = std::process::Command::new(&program)
+        .args(words)
+        .stdin(std::process::Stdio::inherit())
+        .stderr(std::process::Stdio::inherit())
+        .output()
+        .map_err(|error| Failure::new(format!("Cannot start the password command `{program}`: {error}")))?;
+    if !output.status.success() {
+        return Err(Failure::new(format!("The password command `{program}` failed with {}", output.status)));
+    }
+    let text = String::from_utf8(output.stdout)
+        .map_err(|_| Failure::new(format!("The password command `{program}` printed text that is not UTF-8")))?;
+    Ok(SecretString::from(first_line(&text).to_owned()))
+}
+
+/// Splits a command line into words: blanks separate, single and double quotes and backslashes protect.
+pub fn shell_words(line: &str) -> Result<Vec<String>, Failure> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote = None;
+    let mut letters = line.chars();
+    while let Some(letter) = letters.next() {
+        match (quote, letter) {
+            (Some(open), _) if letter == open => quote = None,
+            (None, '"' | '\'') => {
+                quote = Some(letter);
+                word.get_or_insert_default();
+            }
+            (None | Some('"'), '\\') => {
+                let next = letters.next().ok_or_else(|| Failure::new(format!("`{line}` ends in a backslash")))?;
+                word.get_or_insert_default().push(next);
+            }
+            (None, blank) if blank.is_whitespace() => words.extend(word.take()),
+            _ => word.get_or_insert_default().push(letter),
+        }
+    }
+    if quote.is_some() {
+        return Err(Failure::new(format!("`{line}` has a quote that is not closed")));
+    }
+    words.extend(word);
+    Ok(words)
+}
+
+fn read_first(file: &Path, what: &str) -> Result<String, Failure> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::new(format!("Cannot read the {what} from {}: {error}", file.display())))?;
+    let line = first_line(&text);
+    if line.is_empty() {
+        return Err(Failure::new(format!("The {what} file {} is empty", file.display())));
+    }
+    Ok(line.to_owned())
+}
+
+fn first_line(text: &str) -> &str {
+    text.trim_end_matches(['\r', '\n'])
+}
+
+/// How the options want the repository opened.
+pub fn open_options(global: &GlobalOptions) -> Result<OpenOptions, Failure> {
+    let pack_size_bytes = match global.pack_size {
+        None | Some(0) => None,
+        Some(mib @ 4..=128) => Some(mib * 1024 * 1024),
+        Some(mib) => return Err(Failure::new(format!("A pack size of {mib} MiB is outside 4 to 128 MiB"))),
+    };
+    Ok(OpenOptions { key_hint: global.key_hint.clone(), compression: compression(global)?, pack_size_bytes })
+}
+
+/// The compression that the options name.
+pub fn compression(global: &GlobalOptions) -> Result<Compression, Failure> {
+    global.compression.parse().map_err(Failure::from)
+}
+
+/// Opens the repository.
+pub async fn open(global: &GlobalOptions) -> Result<Repository, Failure> {
+    let backend = backend(global)?;
+    let options = open_options(global)?;
+    if !Repository::exists(backend.as_ref()).await? {
+        return Err(repository::OpenError::NoRepository { location: backend.location() }.into());
+    }
+    let password = password(global)?;
+    if password.expose_secret().is_empty() {
+        return Err(Failure::new("The password is empty").with_hint("Set RESTIC_PASSWORD or name a password file."));
+    }
+    Ok(Repository::open(backend, &password, &options).await?)
+}
+
+/// Takes a lock unless `--no-lock` was given (which only shared locks obey).
+pub async fn lock(
+    global: &GlobalOptions,
+    repository: &Repository,
+    kind: LockKind,
+) -> Result<Option<Lock>, Failure> {
+    if global.no_lock && kind == LockKind::Shared {
+        return Ok(None);
+    }
+    let identity = Identity::of_this_process();
+    let options = LockOptions {
+        retry_for: global.retry_lock.unwrap_or(Duration::ZERO),
+        hostname: identity.hostname,
+        username: identity.username,
+    };
+    Ok(Some(Lock::acquire(repository, kind, &options).await?))
+}
+
+/// Runs the work under a lock and releases the lock afterwards, also when the work failed.
+pub async fn with_lock<T>(
+    global: &GlobalOptions,
+    repository: &Repository,
+    kind: LockKind,
+    work: impl AsyncFnOnce(Option<&Lock>) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let lock = lock(global, repository, kind).await?;
+    let result = work(lock.as_ref()).await;
+    if let Some(lock) = lock {
+        let released = lock.release().await;
+        if result.is_ok() {
+            released?;
+        }
+    }
+    result
+}

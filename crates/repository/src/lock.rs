@@ -1,0 +1,1 @@
+//! restic's lock protocol (`docs/format.md`, locks).

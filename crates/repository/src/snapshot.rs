@@ -1,0 +1,1 @@
+//! Snapshot files: which tree was saved when, where and by whom.

@@ -1,0 +1,55 @@
+//! The whole test run behind `scripts/test`: the checks of `ci`, every test including the heavy ones,
+//! and the quickstart of the README.
+
+use std::process::Command;
+use std::time::Instant;
+
+use crate::ci::{documents, static_checks, step};
+use crate::failure::Failure;
+use crate::tally::Tally;
+use crate::workspace::Workspace;
+use crate::{report, tools};
+
+/// Installs the tools, runs everything and says at its end what it did.
+pub fn run(workspace: &Workspace, no_quickstart: bool) -> Result<(), Failure> {
+    let started = Instant::now();
+    report::step("tools");
+    let restic = tools::install(workspace)?;
+
+    static_checks(workspace)?;
+
+    let mut tally = Tally::default();
+    let mut tests = workspace.cargo(&[
+        "test",
+        "--workspace",
+        "--no-fail-fast",
+        "--",
+        "--include-ignored",
+    ]);
+    restic.offer_to(&mut tests);
+    let tested = step("tests, heavy ones included", || tally.run(&mut tests));
+    tally.print();
+    tested?;
+
+    documents(workspace)?;
+
+    if !no_quickstart {
+        let mut quickstart = Command::new(workspace.path("scripts/quickstart"));
+        quickstart.current_dir(workspace.root());
+        step("quickstart", || tally.run(&mut quickstart))?;
+    }
+
+    report::step("summary");
+    report::line(
+        "checked: format, crate edges, file sizes, licences, unfinished work, clippy, generated files, documentation",
+    );
+    tally.print();
+    report::line(&format!("compared with: {}", restic.version()));
+    report::line(&format!("restic:        {}", restic.program().display()));
+    report::line(&format!(
+        "build results: {}",
+        workspace.target_folder()?.display()
+    ));
+    report::line(&format!("took:          {} s", started.elapsed().as_secs()));
+    Ok(())
+}
