@@ -57,11 +57,11 @@ pub fn run(workspace: &Workspace, options: &BenchOptions) -> Result<(), Failure>
     let pinned = engine::Pinned::new(options.cores);
     let mut measurements = Vec::new();
     for round in 1..=options.rounds.max(1) {
-        for engine in 0..engines.len() {
-            report::line(&format!("round {round}: {}", engines[engine].version()));
+        for (index, engine) in engines.iter().enumerate() {
+            report::line(&format!("round {round}: {}", engine.version()));
             let bench = Bench {
-                engine: &engines[engine],
-                index: engine,
+                engine,
+                index,
                 folder: &folder,
                 pinned: &pinned,
             };

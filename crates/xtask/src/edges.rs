@@ -228,15 +228,17 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn workspace(packages: &[(&str, &[(&str, Option<&str>)])]) -> Value {
-        let package = |(name, edges): &(&str, &[(&str, Option<&str>)])| {
+    type Edges<'a> = &'a [(&'a str, Option<&'a str>)];
+
+    fn workspace(packages: &[(&str, Edges<'_>)]) -> Value {
+        let package = |(name, edges): &(&str, Edges<'_>)| {
             let edges: Vec<_> = edges
                 .iter()
                 .map(|(to, kind)| json!({"name": to, "kind": kind}))
                 .collect();
             json!({"name": name, "id": name, "dependencies": edges})
         };
-        let node = |(name, edges): &(&str, &[(&str, Option<&str>)])| {
+        let node = |(name, edges): &(&str, Edges<'_>)| {
             let edges: Vec<_> = edges
                 .iter()
                 .map(|(to, kind)| json!({"pkg": to, "dep_kinds": [{"kind": kind}]}))

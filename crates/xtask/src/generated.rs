@@ -2,6 +2,7 @@
 //!
 //! `docs/reference/cli.md` is what `stash` says about itself: the help of every verb.
 
+use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;
 
@@ -65,10 +66,12 @@ fn command_line(stash: &Path) -> Result<String, Failure> {
             .map(|verb| verbs.iter().cloned().chain([verb]).collect())
             .collect();
         let title = [&["stash".to_owned()], verbs.as_slice()].concat().join(" ");
-        text.push_str(&format!(
+        // Writing to a string cannot fail.
+        let _ = write!(
+            text,
             "\n## `{title}`\n\n```text\n{}\n```\n",
             help.trim_end()
-        ));
+        );
         inner.reverse();
         open.append(&mut inner);
     }

@@ -171,7 +171,7 @@ impl Vocabulary {
     }
 }
 
-/// SplitMix64: small, fast and the same everywhere.
+/// `SplitMix64`: small, fast and the same everywhere.
 struct Random(u64);
 
 impl Random {

@@ -40,11 +40,11 @@ pub fn all(workspace: &Workspace) -> Result<Vec<Engine>, Failure> {
             program: stash,
         },
     ];
-    let rustic = PathBuf::from("rustic");
-    if let Ok(version) = version_of(&rustic) {
+    let third = PathBuf::from("rustic");
+    if let Ok(version) = version_of(&third) {
         engines.push(Engine {
             name: "rustic",
-            program: rustic,
+            program: third,
             version,
         });
     }

@@ -20,6 +20,9 @@ const OLDEST: (u32, u32) = (0, 18);
 const RELEASE: &str = "0.18.1";
 const DEBIAN_SUITES: &[&str] = &["sid", "trixie"];
 
+/// A way to get hold of restic: given the cache folder, where the program was found.
+type Way = fn(&Path) -> Result<PathBuf, Failure>;
+
 /// An installed restic of a known version.
 pub struct Restic {
     program: PathBuf,
@@ -36,7 +39,7 @@ impl Restic {
         if let Some(found) = Self::at(&program) {
             return Ok(found);
         }
-        let ways: [(&str, fn(&Path) -> Result<PathBuf, Failure>); 4] = [
+        let ways: [(&str, Way); 4] = [
             ("a package of a newer Debian suite", from_debian_suites),
             ("the package of this distribution", from_own_sources),
             ("a restic on PATH", from_path),
