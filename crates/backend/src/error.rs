@@ -82,7 +82,13 @@ impl BackendError {
         location: impl Into<String>,
         source: Option<Box<dyn Error + Send + Sync>>,
     ) -> Self {
-        Self { kind, operation, object: handle.to_string(), location: location.into(), source }
+        Self {
+            kind,
+            operation,
+            object: handle.to_string(),
+            location: location.into(),
+            source,
+        }
     }
 
     /// Whether the object does not exist.

@@ -21,7 +21,14 @@ pub enum FileKind {
 
 impl FileKind {
     /// Every kind, in the order of the layout.
-    pub const ALL: [Self; 6] = [Self::Config, Self::Key, Self::Lock, Self::Snapshot, Self::Index, Self::Pack];
+    pub const ALL: [Self; 6] = [
+        Self::Config,
+        Self::Key,
+        Self::Lock,
+        Self::Snapshot,
+        Self::Index,
+        Self::Pack,
+    ];
 
     /// The folder of this kind; empty for the config, which lies at the root.
     pub const fn folder(self) -> &'static str {
@@ -64,7 +71,10 @@ pub struct Handle {
 impl Handle {
     /// The handle of an object; the name is taken as it is.
     pub fn new(kind: FileKind, name: impl Into<String>) -> Self {
-        Self { kind, name: name.into() }
+        Self {
+            kind,
+            name: name.into(),
+        }
     }
 
     /// The handle of the config object.

@@ -42,7 +42,12 @@ pub trait Backend: Debug + Send + Sync {
     async fn read(&self, handle: &Handle) -> Result<Bytes, BackendError>;
 
     /// Exactly `length` bytes from `offset`; [`ErrorKind::TooShort`] when the object ends before.
-    async fn read_range(&self, handle: &Handle, offset: u64, length: u64) -> Result<Bytes, BackendError>;
+    async fn read_range(
+        &self,
+        handle: &Handle,
+        offset: u64,
+        length: u64,
+    ) -> Result<Bytes, BackendError>;
 
     /// Stores a new object durably; visible in full or not at all.
     /// [`ErrorKind::AlreadyExists`] when an object of this name exists (where the store can tell).

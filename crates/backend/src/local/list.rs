@@ -1,0 +1,90 @@
+//! Listings: only finished objects, whatever else lies in the folders.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use super::failure::is_missing;
+use crate::{FileInfo, FileKind};
+
+/// Length of an object's name: a SHA-256 in hex.
+const NAME_DIGITS: usize = 64;
+
+/// All objects of a kind. A missing folder of the kind counts as empty, a missing root does not.
+pub(super) fn list(root: &Path, kind: FileKind) -> io::Result<Vec<FileInfo>> {
+    if is_missing(root) {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    let mut found = Vec::new();
+    match kind {
+        FileKind::Config => found.extend(file_info("config".to_owned(), &root.join("config"))?),
+        FileKind::Pack => {
+            for folder in entries(&root.join(kind.folder()))? {
+                let folder = folder?;
+                let name = folder.file_name();
+                let Some(prefix) = name.to_str().filter(|name| name.len() == 2 && is_hex(name))
+                else {
+                    continue;
+                };
+                collect(&folder.path(), Some(prefix), &mut found)?;
+            }
+        }
+        _ => collect(&root.join(kind.folder()), None, &mut found)?,
+    }
+    Ok(found)
+}
+
+/// Whether this is the name of a finished object. Names are lower case, or their path could not be rebuilt.
+pub(super) fn is_object_name(name: &str) -> bool {
+    name.len() == NAME_DIGITS && is_hex(name)
+}
+
+fn is_hex(text: &str) -> bool {
+    text.bytes()
+        .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+fn collect(folder: &Path, prefix: Option<&str>, found: &mut Vec<FileInfo>) -> io::Result<()> {
+    for entry in entries(folder)? {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().into_string() else {
+            continue;
+        };
+        // A pack in the folder of another prefix is out of reach under its name.
+        if is_object_name(&name) && prefix.is_none_or(|prefix| name.starts_with(prefix)) {
+            found.extend(file_info(name, &entry.path())?);
+        } else {
+            tracing::trace!(path = %entry.path().display(), "skipped a file that is no object");
+        }
+    }
+    Ok(())
+}
+
+/// The entries of a folder; none when it is absent or no folder.
+fn entries(folder: &Path) -> io::Result<impl Iterator<Item = io::Result<fs::DirEntry>>> {
+    match fs::read_dir(folder) {
+        Ok(entries) => Ok(Some(entries).into_iter().flatten()),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(None.into_iter().flatten())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Name and size of a regular file; nothing for one that has vanished since it was seen, or is something else.
+fn file_info(name: String, path: &Path) -> io::Result<Option<FileInfo>> {
+    match path.metadata() {
+        Ok(metadata) if metadata.is_file() => Ok(Some(FileInfo {
+            name,
+            size_bytes: metadata.len(),
+        })),
+        Ok(_) => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,11 @@
+//! Tests of the storage clients against real storage.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests"
+)]
+
+mod local;
+mod local_refused;
