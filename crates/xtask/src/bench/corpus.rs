@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
@@ -150,16 +151,30 @@ impl Vocabulary {
         let length = (random.below(2048) * random.below(2048) / 1024 * unit).max(64);
         let mut text = String::with_capacity(length + 128);
         let mut depth = 0_usize;
+        let mut lines: Vec<Range<usize>> = Vec::new();
         while text.len() < length {
-            depth = (depth + random.below(3)).saturating_sub(1).min(6);
-            text.extend(std::iter::repeat_n("    ", depth));
-            for _ in 0..=random.below(8) {
-                text.push_str(self.word(random));
-                text.push_str([" ", " ", ".", "(", ", ", " = ", "::"][random.below(7)]);
+            let start = text.len();
+            if !lines.is_empty() && random.below(5) < 2 {
+                // Source code repeats itself, mostly what stands close by.
+                let nearest = lines.len() - 1 - random.below(lines.len().min(40));
+                let again = text[lines[nearest].clone()].to_owned();
+                text.push_str(&again);
+            } else {
+                depth = (depth + random.below(3)).saturating_sub(1).min(6);
+                self.line(random, depth, &mut text);
             }
-            text.push_str([";\n", ")\n", " {\n", "}\n", "\n\n"][random.below(5)]);
+            lines.push(start..text.len());
         }
         text
+    }
+
+    fn line(&self, random: &mut Random, depth: usize, text: &mut String) {
+        text.extend(std::iter::repeat_n("    ", depth));
+        for _ in 0..=random.below(8) {
+            text.push_str(self.word(random));
+            text.push_str([" ", " ", ".", "(", ", ", " = ", "::"][random.below(7)]);
+        }
+        text.push_str([";\n", ")\n", " {\n", "}\n", "\n\n"][random.below(5)]);
     }
 
     /// Rank by the cube of a uniform number: a word of rank r is about as frequent as r^(-2/3).
