@@ -4,9 +4,9 @@
 //! the offset of this machine's zone is left to callers.
 
 mod civil;
-mod text;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -36,7 +36,11 @@ pub struct Time {
 
 impl Time {
     /// What Go calls the zero time, `0001-01-01T00:00:00Z`; restic writes it for times it does not know.
-    pub const ZERO: Self = Self { unix_seconds: -62_135_596_800, nanoseconds: 0, offset_seconds: 0 };
+    pub const ZERO: Self = Self {
+        unix_seconds: -62_135_596_800,
+        nanoseconds: 0,
+        offset_seconds: 0,
+    };
 
     /// A moment from seconds since the epoch and nanoseconds within the second (both as `stat` gives them).
     /// A year beyond 0 to 9999 in the offset becomes the nearer of the two, everything else of the date
@@ -50,12 +54,17 @@ impl Time {
             clamped.year = if local < 0 { 0 } else { 9999 };
             local = clamped.to_local_seconds();
         }
-        Self { unix_seconds: local - i64::from(offset_seconds), nanoseconds, offset_seconds }
+        Self {
+            unix_seconds: local - i64::from(offset_seconds),
+            nanoseconds,
+            offset_seconds,
+        }
     }
 
     /// A moment with the offset that this zone has at it.
     pub fn from_unix_in(seconds: i64, nanoseconds: u32, zone: &TimeZone) -> Self {
-        let offset = Timestamp::from_second(seconds).map_or(Offset::UTC, |moment| zone.to_offset(moment));
+        let offset =
+            Timestamp::from_second(seconds).map_or(Offset::UTC, |moment| zone.to_offset(moment));
         Self::from_unix(seconds, nanoseconds, offset)
     }
 
@@ -67,7 +76,11 @@ impl Time {
             seconds -= 1;
             nanoseconds += 1_000_000_000;
         }
-        Self::from_unix(seconds, u32::try_from(nanoseconds).unwrap_or_default(), offset)
+        Self::from_unix(
+            seconds,
+            u32::try_from(nanoseconds).unwrap_or_default(),
+            offset,
+        )
     }
 
     /// Seconds since the epoch, rounded down.
@@ -113,13 +126,19 @@ impl Time {
     pub fn add_date(&self, years: i64, months: i64, days: i64) -> Self {
         let local = self.civil().add_date(years, months, days);
         let seconds = local.saturating_sub(i64::from(self.offset_seconds));
-        Self { unix_seconds: seconds, ..*self }
+        Self {
+            unix_seconds: seconds,
+            ..*self
+        }
     }
 
     /// Moves the moment.
     #[must_use]
     pub fn add_seconds(&self, seconds: i64) -> Self {
-        Self { unix_seconds: self.unix_seconds.saturating_add(seconds), ..*self }
+        Self {
+            unix_seconds: self.unix_seconds.saturating_add(seconds),
+            ..*self
+        }
     }
 
     /// Appends the text form.
@@ -128,7 +147,8 @@ impl Time {
     }
 
     fn local_seconds(&self) -> i64 {
-        self.unix_seconds.saturating_add(i64::from(self.offset_seconds))
+        self.unix_seconds
+            .saturating_add(i64::from(self.offset_seconds))
     }
 }
 
@@ -188,7 +208,21 @@ impl Serialize for Time {
 
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+        deserializer.deserialize_str(TimeVisitor)
+    }
+}
+
+/// Reads without copying the text; trees hold three times per node.
+struct TimeVisitor;
+
+impl serde::de::Visitor<'_> for TimeVisitor {
+    type Value = Time;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a time")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Time, E> {
+        text.parse().map_err(E::custom)
     }
 }

@@ -79,7 +79,11 @@ fn date_of(days: i64) -> (i64, i64, i64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let march_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * march_month + 2) / 5 + 1;
-    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+    let month = if march_month < 10 {
+        march_month + 3
+    } else {
+        march_month - 9
+    };
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
@@ -96,5 +100,9 @@ fn days_of(year: i64, month: i64) -> i64 {
 
 /// Days of a month.
 pub(super) fn days_in_month(year: i64, month: i64) -> i64 {
-    if month == 12 { 31 } else { days_of(year, month + 1) - days_of(year, month) }
+    if month == 12 {
+        31
+    } else {
+        days_of(year, month + 1) - days_of(year, month)
+    }
 }

@@ -12,8 +12,18 @@ fn offset(seconds: i32) -> Offset {
 fn texts_are_written_as_go_writes_them() {
     let cases = [
         (0, 0, 0, "1970-01-01T00:00:00Z"),
-        (1_700_000_000, 120_000_000, 3600, "2023-11-14T23:13:20.12+01:00"),
-        (1_700_000_000, 123_456_789, -12_600, "2023-11-14T18:43:20.123456789-03:30"),
+        (
+            1_700_000_000,
+            120_000_000,
+            3600,
+            "2023-11-14T23:13:20.12+01:00",
+        ),
+        (
+            1_700_000_000,
+            123_456_789,
+            -12_600,
+            "2023-11-14T18:43:20.123456789-03:30",
+        ),
         (1_700_000_000, 1, 0, "2023-11-14T22:13:20.000000001Z"),
         // Seconds of an offset shape the clock time but not the zone, even when nothing is left of it.
         (0, 0, 3208, "1970-01-01T00:53:28+00:53"),
@@ -21,7 +31,10 @@ fn texts_are_written_as_go_writes_them() {
         (0, 0, -30, "1969-12-31T23:59:30+00:00"),
     ];
     for (seconds, nanoseconds, east, text) in cases {
-        assert_eq!(Time::from_unix(seconds, nanoseconds, offset(east)).to_string(), text);
+        assert_eq!(
+            Time::from_unix(seconds, nanoseconds, offset(east)).to_string(),
+            text
+        );
     }
     assert_eq!(Time::ZERO.to_string(), "0001-01-01T00:00:00Z");
 }
@@ -29,8 +42,14 @@ fn texts_are_written_as_go_writes_them() {
 #[test]
 fn years_that_json_cannot_hold_are_clamped_and_the_rest_stays() {
     // 10000-02-29 (a leap year) becomes 1 March of 9999, which has no such day.
-    assert_eq!(Time::from_unix(253_407_484_799, 0, Offset::UTC).to_string(), "9999-03-01T23:59:59Z");
-    assert_eq!(Time::from_unix(-62_167_219_201, 5, Offset::UTC).to_string(), "0000-12-31T23:59:59.000000005Z");
+    assert_eq!(
+        Time::from_unix(253_407_484_799, 0, Offset::UTC).to_string(),
+        "9999-03-01T23:59:59Z"
+    );
+    assert_eq!(
+        Time::from_unix(-62_167_219_201, 5, Offset::UTC).to_string(),
+        "0000-12-31T23:59:59.000000005Z"
+    );
     for seconds in [i64::MIN, i64::MAX] {
         for east in [-43_200, 0, 50_400] {
             let text = Time::from_unix(seconds, 0, offset(east)).to_string();
@@ -54,10 +73,24 @@ fn the_last_and_the_first_moments_survive_a_round_trip() {
 #[test]
 fn what_is_no_time_is_refused() {
     for text in [
-        "", "2023", "2023-11-14", "2023-11-14 22:13:20Z", "2023-11-14T22:13:20", "2023-13-14T22:13:20Z",
-        "2023-02-29T22:13:20Z", "2023-11-14T24:13:20Z", "2023-11-14T22:60:20Z", "2023-11-14T22:13:60Z",
-        "2023-11-14T22:13:20.Z", "2023-11-14T22:13:20,5Z", "2023-11-14T22:13:20+24:00", "2023-11-14T22:13:20+0100",
-        "2023-11-14t22:13:20z", "+023-11-14T22:13:20Z", "2023-11-14T22:13:20Zx", "2023-11-14T22:13:2\u{660}Z",
+        "",
+        "2023",
+        "2023-11-14",
+        "2023-11-14 22:13:20Z",
+        "2023-11-14T22:13:20",
+        "2023-13-14T22:13:20Z",
+        "2023-02-29T22:13:20Z",
+        "2023-11-14T24:13:20Z",
+        "2023-11-14T22:60:20Z",
+        "2023-11-14T22:13:60Z",
+        "2023-11-14T22:13:20.Z",
+        "2023-11-14T22:13:20,5Z",
+        "2023-11-14T22:13:20+24:00",
+        "2023-11-14T22:13:20+0100",
+        "2023-11-14t22:13:20z",
+        "+023-11-14T22:13:20Z",
+        "2023-11-14T22:13:20Zx",
+        "2023-11-14T22:13:2\u{660}Z",
     ] {
         assert!(text.parse::<Time>().is_err(), "{text}");
     }
@@ -75,9 +108,20 @@ fn order_and_equality_ignore_the_offset() {
 #[test]
 fn dates_that_do_not_exist_run_on_as_in_go() {
     let day = |text: &str| text.parse::<Time>().unwrap();
-    assert_eq!(day("2024-05-31T01:02:03Z").add_date(0, -1, 0).to_string(), "2024-05-01T01:02:03Z");
-    assert_eq!(day("2024-02-29T01:02:03Z").add_date(-1, 0, 0).to_string(), "2023-03-01T01:02:03Z");
-    assert_eq!(day("2024-01-15T01:02:03+05:00").add_date(-1, -13, -20).to_string(), "2021-11-25T01:02:03+05:00");
+    assert_eq!(
+        day("2024-05-31T01:02:03Z").add_date(0, -1, 0).to_string(),
+        "2024-05-01T01:02:03Z"
+    );
+    assert_eq!(
+        day("2024-02-29T01:02:03Z").add_date(-1, 0, 0).to_string(),
+        "2023-03-01T01:02:03Z"
+    );
+    assert_eq!(
+        day("2024-01-15T01:02:03+05:00")
+            .add_date(-1, -13, -20)
+            .to_string(),
+        "2021-11-25T01:02:03+05:00"
+    );
 }
 
 proptest! {

@@ -1,7 +1,7 @@
 //! The text form, as Go's `time.RFC3339Nano`: the fraction without trailing zeros, `Z` for offset zero.
 
-use super::civil::{Civil, days_in_month};
 use super::Time;
+use super::civil::{Civil, days_in_month};
 
 /// Bytes of `9999-12-31T23:59:59.999999999+23:59`.
 pub(super) const LONGEST: usize = 35;
@@ -32,7 +32,10 @@ pub(super) fn write(time: &Time, out: &mut Vec<u8>) {
             *digit = ascii_digit(rest % 10);
             rest /= 10;
         }
-        let used = fraction.iter().rposition(|&byte| byte != b'0').map_or(0, |last| last + 1);
+        let used = fraction
+            .iter()
+            .rposition(|&byte| byte != b'0')
+            .map_or(0, |last| last + 1);
         out.extend_from_slice(&fraction[..used]);
     }
     if time.offset_seconds == 0 {
@@ -74,7 +77,11 @@ fn parse_bytes(bytes: &[u8]) -> Option<Time> {
     let (nanoseconds, zone) = fraction(tail)?;
     let offset_seconds = offset(zone)?;
     let unix_seconds = civil.to_local_seconds() - i64::from(offset_seconds);
-    is_valid.then_some(Time { unix_seconds, nanoseconds, offset_seconds })
+    is_valid.then_some(Time {
+        unix_seconds,
+        nanoseconds,
+        offset_seconds,
+    })
 }
 
 /// Nanoseconds of the fraction, digits beyond the ninth dropped, and what follows it.
@@ -82,13 +89,20 @@ fn fraction(tail: &[u8]) -> Option<(u32, &[u8])> {
     let Some(digits) = tail.strip_prefix(b".") else {
         return Some((0, tail));
     };
-    let length = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let length = digits
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
     if length == 0 {
         return None;
     }
     let mut nanoseconds = 0;
     for place in 0..9 {
-        let digit = if place < length { u32::from(digits[place] - b'0') } else { 0 };
+        let digit = if place < length {
+            u32::from(digits[place] - b'0')
+        } else {
+            0
+        };
         nanoseconds = nanoseconds * 10 + digit;
     }
     Some((nanoseconds, &digits[length..]))
@@ -115,7 +129,10 @@ fn offset(zone: &[u8]) -> Option<i32> {
 }
 
 fn number(digits: &[u8]) -> Option<i64> {
-    digits.iter().try_fold(0, |value, byte| byte.is_ascii_digit().then(|| value * 10 + i64::from(byte - b'0')))
+    digits.iter().try_fold(0, |value, byte| {
+        byte.is_ascii_digit()
+            .then(|| value * 10 + i64::from(byte - b'0'))
+    })
 }
 
 fn two(place: &mut [u8], value: i64) {
