@@ -65,7 +65,12 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let mut id = [0; 32];
         rng.fill_bytes(&mut id);
-        Self { version, id: Id::from_bytes(id), chunker_polynomial }.validated()
+        Self {
+            version,
+            id: Id::from_bytes(id),
+            chunker_polynomial,
+        }
+        .validated()
     }
 
     /// Reads and checks the opened (decrypted) config file.
@@ -81,7 +86,12 @@ impl Config {
             return Err(ConfigError::Version { version });
         }
         let document: ConfigDocument = serde_json::from_slice(json).map_err(ConfigError::Format)?;
-        Self { version, id: document.id, chunker_polynomial: document.chunker_polynomial }.validated()
+        Self {
+            version,
+            id: document.id,
+            chunker_polynomial: document.chunker_polynomial,
+        }
+        .validated()
     }
 
     /// The JSON to be sealed, byte for byte as restic writes it.
@@ -91,7 +101,11 @@ impl Config {
 
     /// The same repository in another format version.
     pub fn with_version(&self, version: u32) -> Result<Self, ConfigError> {
-        Self { version, ..self.clone() }.validated()
+        Self {
+            version,
+            ..self.clone()
+        }
+        .validated()
     }
 
     /// The format version, 1 or 2.
@@ -116,10 +130,14 @@ impl Config {
 
     fn validated(self) -> Result<Self, ConfigError> {
         if !SUPPORTED_VERSIONS.contains(&self.version) {
-            return Err(ConfigError::Version { version: self.version });
+            return Err(ConfigError::Version {
+                version: self.version,
+            });
         }
         if !self.chunker_polynomial.is_chunker_polynomial() {
-            return Err(ConfigError::Polynomial { polynomial: self.chunker_polynomial });
+            return Err(ConfigError::Polynomial {
+                polynomial: self.chunker_polynomial,
+            });
         }
         Ok(self)
     }

@@ -80,7 +80,12 @@ impl MasterKey {
                 return Err(CryptoError::KeyZero { part });
             }
         }
-        Ok(Self { encrypt, mac_k, mac_r, ciphers: Ciphers::new(&encrypt, &mac_k, &mac_r) })
+        Ok(Self {
+            encrypt,
+            mac_k,
+            mac_r,
+            ciphers: Ciphers::new(&encrypt, &mac_k, &mac_r),
+        })
     }
 
     /// Draws a fresh key from the operating system's generator.
@@ -116,7 +121,10 @@ impl MasterKey {
     /// The JSON that a key file holds sealed, in restic's field order.
     pub fn to_json(&self) -> Zeroizing<Vec<u8>> {
         let document = KeyDocument {
-            mac: MacDocument { k: STANDARD.encode(self.mac_k), r: STANDARD.encode(self.mac_r) },
+            mac: MacDocument {
+                k: STANDARD.encode(self.mac_k),
+                r: STANDARD.encode(self.mac_r),
+            },
             encrypt: STANDARD.encode(self.encrypt),
         };
         Zeroizing::new(serde_json::to_vec(&document).expect("strings always serialise"))
@@ -156,7 +164,8 @@ impl MasterKey {
     pub fn open_in_place(&self, buffer: &mut Vec<u8>) -> Result<(), CryptoError> {
         let (nonce, ciphertext) = self.verify(buffer)?;
         let plaintext_bytes = ciphertext.len();
-        self.ciphers.decrypt_shifted(&nonce, &mut buffer[..NONCE_BYTES + plaintext_bytes]);
+        self.ciphers
+            .decrypt_shifted(&nonce, &mut buffer[..NONCE_BYTES + plaintext_bytes]);
         buffer.truncate(plaintext_bytes);
         Ok(())
     }
@@ -224,7 +233,10 @@ fn decode<const N: usize>(part: &'static str, text: &str) -> Result<[u8; N], Cry
     let bytes = STANDARD.decode(text).map(Zeroizing::new).ok();
     bytes
         .and_then(|bytes| <[u8; N]>::try_from(&bytes[..]).ok())
-        .ok_or(CryptoError::KeyPart { part, expected_bytes: N })
+        .ok_or(CryptoError::KeyPart {
+            part,
+            expected_bytes: N,
+        })
 }
 
 fn part<const N: usize>(bytes: &[u8]) -> [u8; N] {

@@ -135,11 +135,15 @@ impl KeyFile {
     /// within its limits.
     pub fn unlock(&self, password: &SecretString) -> Result<MasterKey, KeyError> {
         if self.kdf != "scrypt" {
-            return Err(KeyError::Derivation { kdf: self.kdf.chars().take(32).collect() });
+            return Err(KeyError::Derivation {
+                kdf: self.kdf.chars().take(32).collect(),
+            });
         }
         let params = self.params()?;
         if self.salt.len() < MIN_SALT_BYTES {
-            return Err(KeyError::Salt { bytes: self.salt.len() });
+            return Err(KeyError::Salt {
+                bytes: self.salt.len(),
+            });
         }
         let json = match derive(password, &self.salt, params)?.open(&self.data) {
             Ok(json) => Zeroizing::new(json),
@@ -167,7 +171,9 @@ fn write_base64<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::
 }
 
 fn read_base64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-    STANDARD.decode(String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    STANDARD
+        .decode(String::deserialize(deserializer)?)
+        .map_err(serde::de::Error::custom)
 }
 
 #[cfg(test)]

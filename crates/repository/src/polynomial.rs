@@ -145,7 +145,9 @@ impl FromStr for Polynomial {
         let digits_only = text.bytes().all(|byte| byte.is_ascii_hexdigit());
         match u64::from_str_radix(text, 16) {
             Ok(bits) if digits_only => Ok(Self(bits)),
-            _ => Err(PolynomialParseError { text: text.chars().take(32).collect() }),
+            _ => Err(PolynomialParseError {
+                text: text.chars().take(32).collect(),
+            }),
         }
     }
 }
@@ -158,7 +160,9 @@ impl Serialize for Polynomial {
 
 impl<'de> Deserialize<'de> for Polynomial {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 

@@ -24,7 +24,11 @@ pub(super) struct Ciphers {
 
 impl Ciphers {
     pub(super) fn new(encrypt: &[u8; 32], mac_k: &[u8; 16], mac_r: &[u8; 16]) -> Self {
-        Self { encrypt: Aes256::new(encrypt.into()), mac: Aes128::new(mac_k.into()), r: *mac_r }
+        Self {
+            encrypt: Aes256::new(encrypt.into()),
+            mac: Aes128::new(mac_k.into()),
+            r: *mac_r,
+        }
     }
 
     /// Appends the ciphertext of `plaintext` to `out` and returns its tag.
@@ -72,7 +76,11 @@ impl Ciphers {
     }
 
     fn keystream(&self, nonce: &[u8; 16]) -> Keystream<'_> {
-        Keystream { cipher: &self.encrypt, counter: u128::from_be_bytes(*nonce), blocks: [AesBlock::<Aes256>::default(); KEYSTREAM_BLOCKS] }
+        Keystream {
+            cipher: &self.encrypt,
+            counter: u128::from_be_bytes(*nonce),
+            blocks: [AesBlock::<Aes256>::default(); KEYSTREAM_BLOCKS],
+        }
     }
 
     /// Poly1305 keyed with `r` and the encrypted nonce.
@@ -104,7 +112,10 @@ impl Keystream<'_> {
                 self.counter = self.counter.wrapping_add(1);
             }
             self.cipher.encrypt_blocks(blocks);
-            for (byte, mask) in part.iter_mut().zip(AesBlock::<Aes256>::slice_as_flattened(blocks)) {
+            for (byte, mask) in part
+                .iter_mut()
+                .zip(AesBlock::<Aes256>::slice_as_flattened(blocks))
+            {
                 *byte ^= mask;
             }
         }

@@ -112,7 +112,10 @@ fn every_flipped_bit_and_every_truncation_is_refused() {
     for bit in 0..sealed.len() * 8 {
         let mut damaged = sealed.clone();
         damaged[bit / 8] ^= 1 << (bit % 8);
-        assert!(matches!(key.open(&damaged), Err(CryptoError::Unauthenticated)), "bit {bit}");
+        assert!(
+            matches!(key.open(&damaged), Err(CryptoError::Unauthenticated)),
+            "bit {bit}"
+        );
         let before = damaged.clone();
         assert!(key.open_in_place(&mut damaged).is_err());
         assert_eq!(damaged, before);
@@ -167,6 +170,9 @@ fn measure_sealing_and_opening() {
             buffer.extend_from_slice(&out);
             key.open_in_place(&mut buffer).unwrap();
         }
-        println!("{size:>8} bytes: seal {sealing:.2} GB/s, tag alone {tagging:.2} GB/s, open {:.2} GB/s", rate(start));
+        println!(
+            "{size:>8} bytes: seal {sealing:.2} GB/s, tag alone {tagging:.2} GB/s, open {:.2} GB/s",
+            rate(start)
+        );
     }
 }

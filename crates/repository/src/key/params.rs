@@ -35,7 +35,9 @@ pub enum ScryptParamsError {
         p: u32,
     },
     /// More memory or time than a sane key takes.
-    #[error("scrypt parameters N={n}, r={r}, p={p} demand more than 2 GiB of memory or 16 GiB of memory work")]
+    #[error(
+        "scrypt parameters N={n}, r={r}, p={p} demand more than 2 GiB of memory or 16 GiB of memory work"
+    )]
     Excessive {
         /// Cost of memory and time.
         n: u64,
@@ -63,8 +65,12 @@ impl ScryptParams {
         }
         // The work area of a block, 128·r bytes, exists N times and once more per pass.
         let block_bytes = 128 * u64::from(r);
-        let memory = n.checked_add(u64::from(p)).and_then(|blocks| blocks.checked_mul(block_bytes));
-        let work = n.checked_mul(block_bytes).and_then(|bytes| bytes.checked_mul(u64::from(p)));
+        let memory = n
+            .checked_add(u64::from(p))
+            .and_then(|blocks| blocks.checked_mul(block_bytes));
+        let work = n
+            .checked_mul(block_bytes)
+            .and_then(|bytes| bytes.checked_mul(u64::from(p)));
         let is_affordable = memory.is_some_and(|bytes| bytes <= MAX_MEMORY_BYTES)
             && work.is_some_and(|bytes| bytes <= MAX_WORK_BYTES);
         let log_n = u8::try_from(n.ilog2()).expect("the logarithm of 64 bits is below 64");
@@ -109,13 +115,19 @@ impl ScryptParams {
 
 /// The rule of calibration over a measuring function.
 fn calibrate_with(mut elapsed: impl FnMut(ScryptParams) -> Duration) -> ScryptParams {
-    let mut params = ScryptParams { log_n: 14, r: 8, p: 1 };
+    let mut params = ScryptParams {
+        log_n: 14,
+        r: 8,
+        p: 1,
+    };
     while (128 * u64::from(params.r)) << (params.log_n + 1) <= CALIBRATION_MEMORY_BYTES {
         params.log_n += 1;
     }
     let one_pass = elapsed(params).max(Duration::from_micros(1));
     let passes = CALIBRATION_TIME.as_micros() / one_pass.as_micros();
-    params.p = u32::try_from(passes).unwrap_or(u32::MAX).clamp(1, CALIBRATION_MAX_PASSES);
+    params.p = u32::try_from(passes)
+        .unwrap_or(u32::MAX)
+        .clamp(1, CALIBRATION_MAX_PASSES);
     params
 }
 
@@ -152,10 +164,18 @@ mod tests {
             let invalid = ScryptParamsError::Invalid { n, r, p };
             assert_eq!(ScryptParams::from_file(n, r, p), Err(invalid));
         }
-        let excessive =
-            [(1 << 63, u32::MAX, u32::MAX), (1 << 21, 9, 1), (1 << 15, 8, 1 << 20), (2, 8, u32::MAX), (2, u32::MAX, 1)];
+        let excessive = [
+            (1 << 63, u32::MAX, u32::MAX),
+            (1 << 21, 9, 1),
+            (1 << 15, 8, 1 << 20),
+            (2, 8, u32::MAX),
+            (2, u32::MAX, 1),
+        ];
         for (n, r, p) in excessive {
-            assert_eq!(ScryptParams::from_file(n, r, p), Err(ScryptParamsError::Excessive { n, r, p }));
+            assert_eq!(
+                ScryptParams::from_file(n, r, p),
+                Err(ScryptParamsError::Excessive { n, r, p })
+            );
         }
         assert!(ScryptParams::new(200, 8, 1).is_err());
         // What restic writes by default, and with more memory than its default.
@@ -165,9 +185,30 @@ mod tests {
     #[test]
     fn calibration_fills_the_memory_and_then_half_a_second() {
         let at = |milliseconds| calibrate_with(|_| Duration::from_millis(milliseconds));
-        assert_eq!(at(80), ScryptParams { log_n: 15, r: 8, p: 6 });
-        assert_eq!(at(2000), ScryptParams { log_n: 15, r: 8, p: 1 });
-        assert_eq!(at(0), ScryptParams { log_n: 15, r: 8, p: 32 });
+        assert_eq!(
+            at(80),
+            ScryptParams {
+                log_n: 15,
+                r: 8,
+                p: 6
+            }
+        );
+        assert_eq!(
+            at(2000),
+            ScryptParams {
+                log_n: 15,
+                r: 8,
+                p: 1
+            }
+        );
+        assert_eq!(
+            at(0),
+            ScryptParams {
+                log_n: 15,
+                r: 8,
+                p: 32
+            }
+        );
     }
 
     /// Run with `--ignored --nocapture`.

@@ -11,8 +11,14 @@ fn password(text: &str) -> SecretString {
 fn fresh() -> (MasterKey, KeyFile) {
     let master = MasterKey::random();
     let created = "2026-11-22T20:10:42.266339325Z".parse().unwrap();
-    let file =
-        KeyFile::create(&master, &password("x"), ScryptParams::FAST_FOR_TESTS, ("root", "vm"), created).unwrap();
+    let file = KeyFile::create(
+        &master,
+        &password("x"),
+        ScryptParams::FAST_FOR_TESTS,
+        ("root", "vm"),
+        created,
+    )
+    .unwrap();
     (master, file)
 }
 
@@ -39,27 +45,69 @@ fn a_fresh_key_file_opens_with_its_password_only() {
 fn damaged_and_foreign_key_files_are_told_from_a_wrong_password() {
     let (_, file) = fresh();
     let unlock = |file: KeyFile| file.unlock(&password("x")).unwrap_err();
-    let short = KeyFile { data: vec![1; 31], ..file.clone() };
-    assert!(matches!(unlock(short), KeyError::Damaged(CryptoError::TooShort { bytes: 31 })));
-    let foreign = KeyFile { kdf: "argon2id".to_owned(), ..file.clone() };
-    assert_eq!(unlock(foreign).to_string(), "key derivation \"argon2id\" is not supported, only scrypt is");
-    let hostile = KeyFile { n: 1 << 40, ..file.clone() };
-    assert!(matches!(unlock(hostile), KeyError::Params(ScryptParamsError::Excessive { .. })));
-    let unsalted = KeyFile { salt: vec![], ..file.clone() };
+    let short = KeyFile {
+        data: vec![1; 31],
+        ..file.clone()
+    };
+    assert!(matches!(
+        unlock(short),
+        KeyError::Damaged(CryptoError::TooShort { bytes: 31 })
+    ));
+    let foreign = KeyFile {
+        kdf: "argon2id".to_owned(),
+        ..file.clone()
+    };
+    assert_eq!(
+        unlock(foreign).to_string(),
+        "key derivation \"argon2id\" is not supported, only scrypt is"
+    );
+    let hostile = KeyFile {
+        n: 1 << 40,
+        ..file.clone()
+    };
+    assert!(matches!(
+        unlock(hostile),
+        KeyError::Params(ScryptParamsError::Excessive { .. })
+    ));
+    let unsalted = KeyFile {
+        salt: vec![],
+        ..file.clone()
+    };
     assert!(matches!(unlock(unsalted), KeyError::Salt { bytes: 0 }));
     let no_master_key = KeyFile {
-        data: derive(&password("x"), &file.salt, ScryptParams::FAST_FOR_TESTS).unwrap().seal(b"{}"),
+        data: derive(&password("x"), &file.salt, ScryptParams::FAST_FOR_TESTS)
+            .unwrap()
+            .seal(b"{}"),
         ..file
     };
-    assert!(matches!(unlock(no_master_key), KeyError::Damaged(CryptoError::KeyFormat(_))));
+    assert!(matches!(
+        unlock(no_master_key),
+        KeyError::Damaged(CryptoError::KeyFormat(_))
+    ));
 }
 
 #[test]
 fn texts_that_are_no_key_file_are_refused() {
-    for json in ["", "{}", "null", r#"{"kdf":"scrypt","N":-1,"r":8,"p":1,"salt":"","data":""}"#] {
-        assert!(matches!(KeyFile::parse(json.as_bytes()), Err(KeyError::Format(_))), "{json}");
+    for json in [
+        "",
+        "{}",
+        "null",
+        r#"{"kdf":"scrypt","N":-1,"r":8,"p":1,"salt":"","data":""}"#,
+    ] {
+        assert!(
+            matches!(KeyFile::parse(json.as_bytes()), Err(KeyError::Format(_))),
+            "{json}"
+        );
     }
-    let not_base64 = String::from_utf8(KEY_FILE.to_vec()).unwrap().replace("\"salt\":\"", "\"salt\":\"*");
-    assert!(matches!(KeyFile::parse(not_base64.as_bytes()), Err(KeyError::Format(_))));
-    assert!(matches!(KeyFile::parse(&[b' '; 70_000]), Err(KeyError::TooLong { bytes: 70_000 })));
+    let not_base64 = String::from_utf8(KEY_FILE.to_vec())
+        .unwrap()
+        .replace("\"salt\":\"", "\"salt\":\"*");
+    assert!(matches!(
+        KeyFile::parse(not_base64.as_bytes()),
+        Err(KeyError::Format(_))
+    ));
+    assert!(matches!(
+        KeyFile::parse(&[b' '; 70_000]),
+        Err(KeyError::TooLong { bytes: 70_000 })
+    ));
 }

@@ -8,10 +8,27 @@ use super::*;
 fn known_polynomials_are_told_apart_by_irreducibility() {
     // Degree 8 and 53 polynomials of the literature: the AES field, the one in the published
     // tests of restic's chunker, and the two that real `restic init` wrote into the fixtures.
-    for irreducible in [0b10, 0b11, 0b111, 0x11b, 0x3D_A335_8B4D_C173, 0x38_aa64_3101_0177, 0x3d_178b_3347_dbeb] {
+    for irreducible in [
+        0b10,
+        0b11,
+        0b111,
+        0x11b,
+        0x3D_A335_8B4D_C173,
+        0x38_aa64_3101_0177,
+        0x3d_178b_3347_dbeb,
+    ] {
         assert!(Polynomial(irreducible).is_irreducible(), "{irreducible:#x}");
     }
-    for reducible in [0, 1, 0b101, 0b110, 0x100, 0x11a, 0x38_f8af_e6d2_d05d ^ 1, 0x3D_A335_8B4D_C175] {
+    for reducible in [
+        0,
+        1,
+        0b101,
+        0b110,
+        0x100,
+        0x11a,
+        0x38_f8af_e6d2_d05d ^ 1,
+        0x3D_A335_8B4D_C175,
+    ] {
         assert!(!Polynomial(reducible).is_irreducible(), "{reducible:#x}");
     }
 }
