@@ -62,7 +62,11 @@ impl Chunker {
     ///
     /// `reader` must be the same stream until the end or [`Self::reset`]. After an error the stream
     /// cannot be continued, since the bytes read for this chunk are in `buffer` only.
-    pub fn next_chunk(&mut self, reader: &mut impl Read, buffer: &mut Vec<u8>) -> io::Result<Option<usize>> {
+    pub fn next_chunk(
+        &mut self,
+        reader: &mut impl Read,
+        buffer: &mut Vec<u8>,
+    ) -> io::Result<Option<usize>> {
         buffer.clear();
         let mut scanned = MIN_CHUNK_BYTES - 1;
         loop {

@@ -169,7 +169,8 @@ impl Compressor {
             None => self.context.insert(bulk::Compressor::new(level).ok()?),
         };
         self.output.clear();
-        self.output.reserve(zstd::zstd_safe::compress_bound(data.len()));
+        self.output
+            .reserve(zstd::zstd_safe::compress_bound(data.len()));
         context.compress_to_buffer(data, &mut self.output).ok()?;
         Some(&self.output)
     }
@@ -177,7 +178,9 @@ impl Compressor {
 
 impl fmt::Debug for Compressor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Compressor").field(&self.compression).finish()
+        f.debug_tuple("Compressor")
+            .field(&self.compression)
+            .finish()
     }
 }
 
@@ -231,8 +234,8 @@ pub fn decompress(data: &[u8], expected_bytes: usize) -> Result<Vec<u8>, Decompr
     {
         return Err(wrong_length(stated));
     }
-    let mut content = Vec::new();
-    content
+    let mut output = Vec::new();
+    output
         .try_reserve_exact(expected_bytes)
         .map_err(|_| damaged(io::ErrorKind::OutOfMemory.into()))?;
     CONTEXT.with_borrow_mut(|slot| {
@@ -240,12 +243,14 @@ pub fn decompress(data: &[u8], expected_bytes: usize) -> Result<Vec<u8>, Decompr
             Some(context) => context,
             None => slot.insert(bulk::Decompressor::new().map_err(damaged)?),
         };
-        context.decompress_to_buffer(data, &mut content).map_err(damaged)
+        context
+            .decompress_to_buffer(data, &mut output)
+            .map_err(damaged)
     })?;
-    if content.len() != expected_bytes {
-        return Err(wrong_length(content.len()));
+    if output.len() != expected_bytes {
+        return Err(wrong_length(output.len()));
     }
-    Ok(content)
+    Ok(output)
 }
 
 /// Decompresses data of unknown length up to a limit.

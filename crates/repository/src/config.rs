@@ -81,7 +81,8 @@ impl Config {
             return Err(ConfigError::TooLong { bytes: json.len() });
         }
         // The version first: a later format may have other fields, and is to be named as such.
-        let VersionDocument { version } = serde_json::from_slice(json).map_err(ConfigError::Format)?;
+        let VersionDocument { version } =
+            serde_json::from_slice(json).map_err(ConfigError::Format)?;
         if !SUPPORTED_VERSIONS.contains(&version) {
             return Err(ConfigError::Version { version });
         }

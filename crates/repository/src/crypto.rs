@@ -74,7 +74,8 @@ pub struct MasterKey {
 impl MasterKey {
     /// Puts a key together from its parts, none of which may be all zeros.
     pub fn new(encrypt: [u8; 32], mac_k: [u8; 16], mac_r: [u8; 16]) -> Result<Self, CryptoError> {
-        let parts: [(&'static str, &[u8]); 3] = [("encrypt", &encrypt), ("mac.k", &mac_k), ("mac.r", &mac_r)];
+        let parts: [(&'static str, &[u8]); 3] =
+            [("encrypt", &encrypt), ("mac.k", &mac_k), ("mac.r", &mac_r)];
         for (part, bytes) in parts {
             if bytes.iter().all(|byte| *byte == 0) {
                 return Err(CryptoError::KeyZero { part });
@@ -172,7 +173,9 @@ impl MasterKey {
 
     /// Checks the tag and returns the nonce and the ciphertext.
     fn verify<'a>(&self, sealed: &'a [u8]) -> Result<([u8; NONCE_BYTES], &'a [u8]), CryptoError> {
-        let too_short = CryptoError::TooShort { bytes: sealed.len() };
+        let too_short = CryptoError::TooShort {
+            bytes: sealed.len(),
+        };
         let Some((nonce, rest)) = sealed.split_first_chunk::<NONCE_BYTES>() else {
             return Err(too_short);
         };

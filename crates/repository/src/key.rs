@@ -160,7 +160,11 @@ impl KeyFile {
 }
 
 /// The key that a password and a salt stand for.
-fn derive(password: &SecretString, salt: &[u8], params: ScryptParams) -> Result<MasterKey, KeyError> {
+fn derive(
+    password: &SecretString,
+    salt: &[u8],
+    params: ScryptParams,
+) -> Result<MasterKey, KeyError> {
     let mut material = Zeroizing::new([0; 64]);
     params.derive(password.expose_secret().as_bytes(), salt, &mut material[..]);
     MasterKey::from_derived(&material).map_err(KeyError::Damaged)

@@ -18,7 +18,11 @@ const MIN_LANE_BYTES: usize = 64;
 /// The first candidate position after `scanned` in `data`.
 ///
 /// A position is the number of bytes before it; positions without a full window are none.
-pub(super) fn first_candidate(tables: &ChunkerTables, data: &[u8], scanned: usize) -> Option<usize> {
+pub(super) fn first_candidate(
+    tables: &ChunkerTables,
+    data: &[u8],
+    scanned: usize,
+) -> Option<usize> {
     scan(tables, data, scanned, ControlFlow::Break).break_value()
 }
 
@@ -35,7 +39,8 @@ pub(super) fn scan<B>(
         return ControlFlow::Continue(());
     }
     // The first full window has no position before it to roll from.
-    if scanned < WINDOW_BYTES && Tables::is_candidate(tables.digest(window_before(data, position))) {
+    if scanned < WINDOW_BYTES && Tables::is_candidate(tables.digest(window_before(data, position)))
+    {
         found(position)?;
     }
     let mut hits = [const { Vec::new() }; LANES];
@@ -72,14 +77,16 @@ pub(super) fn scan<B>(
 
 /// Notes the offsets of candidates in each of four lanes; `block` begins a window before the first.
 fn scan_block(tables: &Tables, block: &[u8], lane_bytes: usize, hits: &mut [Vec<usize>; LANES]) {
-    let leaving: [&[u8]; LANES] = std::array::from_fn(|lane| &block[lane * lane_bytes..][..lane_bytes]);
+    let leaving: [&[u8]; LANES] =
+        std::array::from_fn(|lane| &block[lane * lane_bytes..][..lane_bytes]);
     let entering: [&[u8]; LANES] =
         std::array::from_fn(|lane| &block[WINDOW_BYTES + lane * lane_bytes..][..lane_bytes]);
     let mut digests =
         leaving.map(|lane| tables.digest(lane.first_chunk().expect("a lane is at least a window")));
     for offset in 0..lane_bytes {
         for lane in 0..LANES {
-            digests[lane] = tables.roll(digests[lane], entering[lane][offset], leaving[lane][offset]);
+            digests[lane] =
+                tables.roll(digests[lane], entering[lane][offset], leaving[lane][offset]);
             if Tables::is_candidate(digests[lane]) {
                 note(&mut hits[lane], offset);
             }

@@ -44,7 +44,9 @@ impl ChunkerTables {
 
 impl fmt::Debug for ChunkerTables {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ChunkerTables").field(&self.0.polynomial).finish()
+        f.debug_tuple("ChunkerTables")
+            .field(&self.0.polynomial)
+            .finish()
     }
 }
 
@@ -68,24 +70,26 @@ impl Tables {
     }
 
     /// Whether a digest marks a candidate.
-    #[inline(always)]
+    #[inline]
     pub(super) fn is_candidate(digest: u64) -> bool {
         digest & SPLIT_MASK == 0
     }
 
     /// Moves a full window by one byte. The leaving byte is taken out after the shift instead of
     /// before it, which is the same sum but keeps its lookup out of the chain of dependent steps.
-    #[inline(always)]
+    #[inline]
     pub(super) fn roll(&self, digest: u64, entering: u8, leaving: u8) -> u64 {
         self.append(digest, entering) ^ self.leaving[usize::from(leaving)]
     }
 
     /// The digest of a window of 64 bytes.
     pub(super) fn digest(&self, window: &[u8; WINDOW_BYTES]) -> u64 {
-        window.iter().fold(0, |digest, byte| self.append(digest, *byte))
+        window
+            .iter()
+            .fold(0, |digest, byte| self.append(digest, *byte))
     }
 
-    #[inline(always)]
+    #[inline]
     fn append(&self, digest: u64, byte: u8) -> u64 {
         let top = (digest >> TOP_SHIFT) & 0xff;
         #[expect(clippy::cast_possible_truncation, reason = "masked to eight bits")]

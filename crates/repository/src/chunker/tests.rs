@@ -30,7 +30,7 @@ fn mixed_data(seed: u64, bytes: usize) -> Vec<u8> {
             2 => stretch
                 .iter_mut()
                 .enumerate()
-                .for_each(|(i, byte)| *byte = (i % 7) as u8),
+                .for_each(|(i, byte)| *byte = (i % 7).to_le_bytes()[0]),
             _ => {}
         }
     }
@@ -43,7 +43,10 @@ fn reference_cuts(data: &[u8]) -> Vec<usize> {
     let mut start = 0;
     while start < data.len() {
         let mut end = start + MIN_CHUNK_BYTES;
-        while end < data.len() && end < start + MAX_CHUNK_BYTES && !is_candidate(&data[end - 64..end]) {
+        while end < data.len()
+            && end < start + MAX_CHUNK_BYTES
+            && !is_candidate(&data[end - 64..end])
+        {
             end += 1;
         }
         start = end.min(data.len());
@@ -57,7 +60,7 @@ fn is_candidate(window: &[u8]) -> bool {
     let remainder = window.iter().fold(Polynomial(0), |rest, byte| {
         Polynomial(rest.0 << 8 | u64::from(*byte)).modulo(POLYNOMIAL)
     });
-    remainder.0 & 0xf_ffff == 0
+    remainder.0.trailing_zeros() >= 20
 }
 
 /// Gives at most `step` bytes at once, and an interruption now and then.
@@ -70,7 +73,7 @@ struct Dribble<'a> {
 impl Read for Dribble<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.calls += 1;
-        if self.calls % 5 == 0 {
+        if self.calls.is_multiple_of(5) {
             return Err(io::ErrorKind::Interrupted.into());
         }
         let step = self.step.min(buffer.len());
@@ -80,14 +83,23 @@ impl Read for Dribble<'_> {
 
 fn streamed_cuts(data: &[u8], step: usize) -> Vec<usize> {
     let mut chunker = Chunker::new(tables());
-    let mut reader = Dribble { data, step, calls: 0 };
+    let mut reader = Dribble {
+        data,
+        step,
+        calls: 0,
+    };
     let (mut cuts, mut buffer, mut end) = (Vec::new(), Vec::new(), 0);
     while let Some(bytes) = chunker.next_chunk(&mut reader, &mut buffer).unwrap() {
         assert_eq!(buffer, data[end..end + bytes]);
         end += bytes;
         cuts.push(end);
     }
-    assert!(chunker.next_chunk(&mut reader, &mut buffer).unwrap().is_none());
+    assert!(
+        chunker
+            .next_chunk(&mut reader, &mut buffer)
+            .unwrap()
+            .is_none()
+    );
     cuts
 }
 
@@ -158,7 +170,9 @@ fn a_chunker_serves_one_stream_after_the_other() {
     let (first, second) = (random_data(5, 4 << 20), random_data(6, 700_000));
     let mut chunker = Chunker::new(tables());
     let mut buffer = Vec::new();
-    chunker.next_chunk(&mut Cursor::new(&first), &mut buffer).unwrap();
+    chunker
+        .next_chunk(&mut Cursor::new(&first), &mut buffer)
+        .unwrap();
     chunker.reset();
     let bytes = chunker
         .next_chunk(&mut Cursor::new(&second), &mut buffer)
@@ -224,6 +238,7 @@ proptest! {
 /// Run with `--ignored --nocapture`.
 #[test]
 #[ignore = "a measurement"]
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
 fn measure_cutting() {
     let tables = tables();
     for (name, data) in [
@@ -242,7 +257,11 @@ fn measure_cutting() {
         let start = Instant::now();
         let (mut chunker, mut buffer) = (Chunker::new(tables.clone()), Vec::new());
         let mut reader = Cursor::new(&data);
-        while chunker.next_chunk(&mut reader, &mut buffer).unwrap().is_some() {}
+        while chunker
+            .next_chunk(&mut reader, &mut buffer)
+            .unwrap()
+            .is_some()
+        {}
         println!(
             "{name}: candidates {scanning:.0} MB/s, cut_points {cutting:.0} MB/s, streaming {:.0} MB/s, {chunks} chunks",
             rate(start)

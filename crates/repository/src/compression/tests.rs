@@ -11,7 +11,11 @@ use super::*;
 fn text(bytes: usize) -> Vec<u8> {
     (0u32..)
         .flat_map(|line| {
-            format!("{line}: the quick brown fox, {}\n", line.wrapping_mul(line) % 97).into_bytes()
+            format!(
+                "{line}: the quick brown fox, {}\n",
+                line.wrapping_mul(line) % 97
+            )
+            .into_bytes()
         })
         .take(bytes)
         .collect()
@@ -112,7 +116,10 @@ fn a_bomb_is_stopped_at_the_limit() {
         decompress_within(&stated, 1 << 20),
         Err(DecompressError::TooLong { .. })
     ));
-    assert_eq!(decompress_within(&stated, 50 << 20).unwrap().len(), 50 << 20);
+    assert_eq!(
+        decompress_within(&stated, 50 << 20).unwrap().len(),
+        50 << 20
+    );
 }
 
 #[test]
@@ -148,6 +155,7 @@ proptest! {
 /// Run with `--ignored --nocapture`, and `STASH_MEASURE_FILE` naming a file to compress.
 #[test]
 #[ignore = "a measurement"]
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
 fn measure_compression() {
     let mut inputs = vec![("random", random(64 << 20)), ("text", text(64 << 20))];
     if let Some(path) = std::env::var_os("STASH_MEASURE_FILE") {

@@ -10,7 +10,10 @@ const MASTER_KEY: &[u8] = include_bytes!("../../tests/fixtures/restic-0.19.1/mas
 
 #[test]
 fn a_config_of_real_restic_is_read_and_written_back_byte_for_byte() {
-    let json = MasterKey::from_json(MASTER_KEY).unwrap().open(SEALED).unwrap();
+    let json = MasterKey::from_json(MASTER_KEY)
+        .unwrap()
+        .open(SEALED)
+        .unwrap();
     let config = Config::parse(&json).unwrap();
     assert_eq!(config.version(), 2);
     assert_eq!(
@@ -64,7 +67,11 @@ fn unusable_configs_are_refused_with_what_is_wrong() {
         r#"{"version":2,"id":"ab"}"#,
         r#"{"version":99999999999}"#,
     ] {
-        assert_eq!(error(json), "config is not the expected JSON document", "{json}");
+        assert_eq!(
+            error(json),
+            "config is not the expected JSON document",
+            "{json}"
+        );
     }
     assert!(matches!(
         Config::parse(&[b' '; 70_000]),

@@ -32,7 +32,12 @@ impl Ciphers {
     }
 
     /// Appends the ciphertext of `plaintext` to `out` and returns its tag.
-    pub(super) fn encrypt(&self, nonce: &[u8; 16], plaintext: &[u8], out: &mut Vec<u8>) -> [u8; 16] {
+    pub(super) fn encrypt(
+        &self,
+        nonce: &[u8; 16],
+        plaintext: &[u8],
+        out: &mut Vec<u8>,
+    ) -> [u8; 16] {
         let mut keystream = self.keystream(nonce);
         let mut mac = self.authenticator(nonce);
         let mut pieces = plaintext.chunks_exact(PIECE_BYTES);

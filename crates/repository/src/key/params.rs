@@ -25,7 +25,9 @@ pub struct ScryptParams {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScryptParamsError {
     /// The definition of scrypt rules them out.
-    #[error("scrypt parameters N={n}, r={r}, p={p} are invalid: N must be a power of two, r and p positive")]
+    #[error(
+        "scrypt parameters N={n}, r={r}, p={p} are invalid: N must be a power of two, r and p positive"
+    )]
     Invalid {
         /// Cost of memory and time.
         n: u64,
@@ -50,7 +52,11 @@ pub enum ScryptParamsError {
 
 impl ScryptParams {
     /// The cheapest parameters, for tests that open many repositories.
-    pub const FAST_FOR_TESTS: Self = Self { log_n: 4, r: 8, p: 1 };
+    pub const FAST_FOR_TESTS: Self = Self {
+        log_n: 4,
+        r: 8,
+        p: 1,
+    };
 
     /// Parameters with `N = 2^log_n`, checked against the limits.
     pub fn new(log_n: u8, r: u32, p: u32) -> Result<Self, ScryptParamsError> {
@@ -108,7 +114,8 @@ impl ScryptParams {
 
     /// Fills `output` with key material.
     pub(super) fn derive(self, password: &[u8], salt: &[u8], output: &mut [u8]) {
-        let params = scrypt::Params::new(self.log_n, self.r, self.p).expect("checked on construction");
+        let params =
+            scrypt::Params::new(self.log_n, self.r, self.p).expect("checked on construction");
         scrypt::scrypt(password, salt, &params, output).expect("64 bytes is a valid length");
     }
 }
@@ -160,7 +167,13 @@ mod tests {
 
     #[test]
     fn hostile_parameters_are_refused_before_any_work() {
-        for (n, r, p) in [(0, 8, 1), (1, 8, 1), (3, 8, 1), (1 << 15, 0, 1), (1 << 15, 8, 0)] {
+        for (n, r, p) in [
+            (0, 8, 1),
+            (1, 8, 1),
+            (3, 8, 1),
+            (1 << 15, 0, 1),
+            (1 << 15, 8, 0),
+        ] {
             let invalid = ScryptParamsError::Invalid { n, r, p };
             assert_eq!(ScryptParams::from_file(n, r, p), Err(invalid));
         }

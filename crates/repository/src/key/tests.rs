@@ -25,11 +25,18 @@ fn fresh() -> (MasterKey, KeyFile) {
 #[test]
 fn a_key_file_of_real_restic_opens_and_is_written_back_byte_for_byte() {
     let file = KeyFile::parse(KEY_FILE).unwrap();
-    assert_eq!((file.username.as_str(), file.hostname.as_str()), ("root", "vm"));
+    assert_eq!(
+        (file.username.as_str(), file.hostname.as_str()),
+        ("root", "vm")
+    );
     assert_eq!(file.to_json(), KEY_FILE);
     let master = file.unlock(&password("geheim")).unwrap();
     assert_eq!(master, MasterKey::from_json(MASTER_KEY).unwrap());
-    assert!(file.unlock(&password("Geheim")).unwrap_err().is_wrong_password());
+    assert!(
+        file.unlock(&password("Geheim"))
+            .unwrap_err()
+            .is_wrong_password()
+    );
 }
 
 #[test]
@@ -38,7 +45,10 @@ fn a_fresh_key_file_opens_with_its_password_only() {
     let file = KeyFile::parse(&file.to_json()).unwrap();
     assert_eq!(file.created, "2026-11-22T20:10:42.266339325Z");
     assert_eq!(file.unlock(&password("x")).unwrap(), master);
-    assert!(matches!(file.unlock(&password("")), Err(KeyError::WrongPassword)));
+    assert!(matches!(
+        file.unlock(&password("")),
+        Err(KeyError::WrongPassword)
+    ));
 }
 
 #[test]

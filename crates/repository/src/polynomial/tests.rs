@@ -54,8 +54,14 @@ fn random_polynomials_fit_the_chunker_and_differ() {
 
 #[test]
 fn the_text_is_plain_lower_case_hexadecimal() {
-    assert_eq!(Polynomial(0x38_aa64_3101_0177).to_string(), "38aa6431010177");
-    assert_eq!("3DA3358B4DC173".parse(), Ok(Polynomial(0x3D_A335_8B4D_C173)));
+    assert_eq!(
+        Polynomial(0x38_aa64_3101_0177).to_string(),
+        "38aa6431010177"
+    );
+    assert_eq!(
+        "3DA3358B4DC173".parse(),
+        Ok(Polynomial(0x3D_A335_8B4D_C173))
+    );
     for wrong in ["", "0x12", "+12", "-1", "xyz", "12345678901234567", " 12"] {
         assert!(wrong.parse::<Polynomial>().is_err(), "{wrong:?}");
     }
