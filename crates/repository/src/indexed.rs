@@ -3,20 +3,26 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use backend::{FileKind, Handle};
 use bytes::Bytes;
 
-use crate::blob::{BlobHandle, BlobLocation};
-use crate::id::{BlobId, PackId};
-use crate::repository::{LoadError, Repository};
-use crate::tree::Tree;
-use crate::writer::BlobWriter;
+use crate::blob::{BlobHandle, BlobKind, BlobLocation};
+use crate::compression;
+use crate::id::{BlobId, Id, PackId};
+use crate::index::Index;
+use crate::repository::{LoadError, Repository, blocking, chain};
+use crate::tree::{ParseTreeError, Tree};
+use crate::writer::{BlobWriter, Novelty};
+
+/// Blobs from this size on are decoded off the asynchronous threads.
+const BLOCKING_BYTES: u32 = 64 << 10;
 
 /// A repository with its index. Cheap to clone; the index is the state of the moment it was read,
 /// plus what writers made from it have stored since.
 #[derive(Clone, Debug)]
 pub struct IndexedRepository {
     repository: Repository,
-    index: Arc<crate::index::Index>,
+    index: Arc<Index>,
 }
 
 impl Deref for IndexedRepository {
@@ -28,15 +34,27 @@ impl Deref for IndexedRepository {
 }
 
 impl IndexedRepository {
+    pub(crate) fn new(repository: Repository, index: Index) -> Self {
+        Self { repository, index: Arc::new(index) }
+    }
+
+    /// The repository without its index.
+    pub fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
     /// The index.
-    pub fn index(&self) -> &crate::index::Index {
+    pub fn index(&self) -> &Index {
         &self.index
+    }
+
+    pub(crate) fn shared_index(&self) -> Arc<Index> {
+        Arc::clone(&self.index)
     }
 
     /// One place of a blob, if the index names one.
     pub fn lookup(&self, handle: &BlobHandle) -> Option<BlobLocation> {
-        let _ = handle;
-        todo!()
+        self.index.lookup(handle)
     }
 
     /// Plaintext bytes of a blob, if the index names it.
@@ -46,20 +64,43 @@ impl IndexedRepository {
 
     /// The plaintext of a blob, verified against its id. When one copy is damaged the other copies are tried.
     pub async fn load_blob(&self, handle: &BlobHandle) -> Result<Vec<u8>, LoadError> {
-        let _ = handle;
-        todo!()
+        let locations = self.index.locations(handle);
+        let mut failure = LoadError::NotInIndex { object: handle.to_string() };
+        // Twice, because a read may go wrong on its way.
+        for location in locations.iter().chain(&locations) {
+            match self.load_copy(handle, location).await {
+                Ok(content) => return Ok(content),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+
+    async fn load_copy(&self, handle: &BlobHandle, location: &BlobLocation) -> Result<Vec<u8>, LoadError> {
+        let stored = self.read_pack(&location.pack, location.offset.into(), location.length.into()).await?;
+        if location.length < BLOCKING_BYTES {
+            return self.decode_blob(handle, location, &stored);
+        }
+        let (repository, handle, location) = (self.repository.clone(), *handle, *location);
+        blocking(move || decode(&repository, &handle, &location, &stored)).await
     }
 
     /// A tree.
     pub async fn load_tree(&self, id: &BlobId) -> Result<Tree, LoadError> {
-        let _ = id;
-        todo!()
+        let handle = BlobHandle { kind: BlobKind::Tree, id: *id };
+        let json = self.load_blob(&handle).await?;
+        let damaged = |error: ParseTreeError| damaged(&handle, chain(&error));
+        if json.len() < BLOCKING_BYTES as usize {
+            return Tree::from_json(&json).map_err(damaged);
+        }
+        blocking(move || Tree::from_json(&json)).await.map_err(damaged)
     }
 
     /// A range of a pack as stored, for plans that read many blobs at once.
     pub async fn read_pack(&self, pack: &PackId, offset: u64, length: u64) -> Result<Bytes, LoadError> {
-        let _ = (pack, offset, length);
-        todo!()
+        let handle = Handle::new(FileKind::Pack, pack.to_hex());
+        let read = self.repository.backend().read_range(&handle, offset, length).await;
+        read.map_err(|source| LoadError::Storage { object: format!("pack {}", pack.short()), source })
     }
 
     /// The plaintext of a blob from its stored bytes: decrypted, decompressed, verified. CPU-bound.
@@ -69,13 +110,43 @@ impl IndexedRepository {
         location: &BlobLocation,
         stored: &[u8],
     ) -> Result<Vec<u8>, LoadError> {
-        let _ = (handle, location, stored);
-        todo!()
+        decode(&self.repository, handle, location, stored)
     }
 
     /// A writer for new blobs. One per backup; several may be at work.
     /// Must be called within a tokio runtime; `BlobWriter::save` itself is for plain threads.
     pub fn writer(&self) -> BlobWriter {
-        todo!()
+        BlobWriter::new(self, Novelty::NotInRepository)
     }
+}
+
+/// Decrypts, decompresses and verifies one blob.
+pub(crate) fn decode(
+    repository: &Repository,
+    handle: &BlobHandle,
+    location: &BlobLocation,
+    stored: &[u8],
+) -> Result<Vec<u8>, LoadError> {
+    if stored.len() as u64 != u64::from(location.length) {
+        let reason = format!("{} bytes were read instead of {}", stored.len(), location.length);
+        return Err(damaged_in(handle, location, &reason));
+    }
+    let mut content = repository.key().open(stored).map_err(|error| damaged_in(handle, location, &chain(&error)))?;
+    if let Some(length) = location.uncompressed_length {
+        content = compression::decompress(&content, length.get() as usize)
+            .map_err(|error| damaged_in(handle, location, &chain(&error)))?;
+    }
+    if Id::of(&content) != handle.id.0 {
+        return Err(damaged_in(handle, location, "its content does not fit its id"));
+    }
+    Ok(content)
+}
+
+fn damaged_in(handle: &BlobHandle, location: &BlobLocation, reason: &str) -> LoadError {
+    let object = format!("{handle} in pack {}", location.pack.short());
+    LoadError::Damaged { object, reason: reason.to_owned() }
+}
+
+fn damaged(handle: &BlobHandle, reason: String) -> LoadError {
+    LoadError::Damaged { object: handle.to_string(), reason }
 }

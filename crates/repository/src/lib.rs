@@ -18,6 +18,7 @@ pub mod tree;
 pub mod snapshot;
 pub mod lock;
 
+pub mod pack;
 pub mod index;
 pub mod repository;
 pub mod indexed;

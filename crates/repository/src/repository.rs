@@ -1,16 +1,24 @@
 //! An opened repository: the key is known, the config is read, single files can be loaded and saved.
+//!
+//! Blobs need the index and belong to [`crate::indexed`].
+
+mod files;
+mod open;
 
 use std::sync::Arc;
 
-use backend::{Backend, BackendError, FileKind};
+use backend::{Backend, BackendError, FileKind, Handle};
 use secrecy::SecretString;
 
 use crate::compression::Compression;
 use crate::config::Config;
 use crate::crypto::MasterKey;
 use crate::id::{Id, KeyId};
+use crate::index;
 use crate::indexed::IndexedRepository;
 use crate::key::ScryptParams;
+
+pub(crate) use files::write as write_file;
 
 /// How to create a repository.
 #[derive(Debug, Clone, Default)]
@@ -150,8 +158,11 @@ impl std::fmt::Debug for Inner {
 impl Repository {
     /// Whether a repository is here, answered by the config object alone (decision 6 of the design).
     pub async fn exists(backend: &dyn Backend) -> Result<bool, BackendError> {
-        let _ = backend;
-        todo!()
+        match backend.stat(&Handle::config()).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Creates a repository; fails with [`OpenError::Exists`] rather than touching an existing one.
@@ -160,18 +171,17 @@ impl Repository {
         password: &SecretString,
         options: &CreateOptions,
     ) -> Result<Self, OpenError> {
-        let _ = (backend, password, options);
-        todo!()
+        open::create(backend, password, options).await
     }
 
-    /// Opens an existing repository.
+    /// Opens an existing repository. Key files are tried one after the other, the hinted one first; a
+    /// damaged one does not hide a good one.
     pub async fn open(
         backend: Arc<dyn Backend>,
         password: &SecretString,
         options: &OpenOptions,
     ) -> Result<Self, OpenError> {
-        let _ = (backend, password, options);
-        todo!()
+        open::open(backend, password, options).await
     }
 
     /// The storage.
@@ -204,27 +214,43 @@ impl Repository {
         &self.inner.key
     }
 
-    /// Ids of all files of a kind. A name that is no id is left out and logged.
+    /// Ids and sizes of all files of a kind. A name that is no id is left out and logged.
     pub async fn list(&self, kind: FileKind) -> Result<Vec<(Id, u64)>, BackendError> {
-        let _ = kind;
-        todo!()
+        files::list(self, kind).await
     }
 
     /// The decrypted, decompressed content of an unpacked file (index, snapshot, lock), its hash verified.
     /// A read whose hash does not fit is repeated once before it counts as damage.
     pub async fn load_unpacked(&self, kind: FileKind, id: &Id) -> Result<Vec<u8>, LoadError> {
-        let _ = (kind, id);
-        todo!()
+        files::load_unpacked(self, kind, id).await
     }
 
     /// Encrypts (and in version 2 compresses) and stores an unpacked file; its id is the hash of the stored bytes.
     pub async fn save_unpacked(&self, kind: FileKind, data: &[u8]) -> Result<Id, SaveError> {
-        let _ = (kind, data);
-        todo!()
+        files::save_unpacked(self, kind, data).await
     }
 
     /// Reads every index file.
     pub async fn load_index(&self) -> Result<IndexedRepository, LoadError> {
-        todo!()
+        let index = index::load(self).await?;
+        Ok(IndexedRepository::new(self.clone(), index))
     }
+}
+
+/// Runs CPU-bound work off the asynchronous threads.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is shutting down and will not poll this task again.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
+/// An error and its causes in one line, for reports that keep text only.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
