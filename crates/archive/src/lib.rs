@@ -1,1 +1,9 @@
-//! archive
+//! Directories to snapshots and back: select, save, restore, list, compare, dump.
+//!
+//! Owns what happens between files on disk and blobs of a repository. Storage, encryption and the format
+//! are `repository`'s; terminals, flags and Kubernetes are left to callers.
+
+pub mod filter;
+pub mod path;
+pub mod restore;
+pub mod walk;
