@@ -35,7 +35,7 @@ impl Polynomial {
 
     /// The sum, which is the difference too.
     #[must_use]
-    pub fn add(self, other: Self) -> Self {
+    pub fn plus(self, other: Self) -> Self {
         Self(self.0 ^ other.0)
     }
 
@@ -102,7 +102,7 @@ impl Polynomial {
         let mut power = x;
         for _ in 1..=degree / 2 {
             power = power.multiply_modulo(power, self);
-            if self.gcd(power.add(x)) != Self(1) {
+            if self.gcd(power.plus(x)) != Self(1) {
                 return false;
             }
         }

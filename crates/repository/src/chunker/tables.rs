@@ -92,7 +92,6 @@ impl Tables {
     #[inline]
     fn append(&self, digest: u64, byte: u8) -> u64 {
         let top = (digest >> TOP_SHIFT) & 0xff;
-        #[expect(clippy::cast_possible_truncation, reason = "masked to eight bits")]
         let reduction = self.reduction[usize::from(top as u8)];
         (digest << 8 | u64::from(byte)) ^ reduction
     }

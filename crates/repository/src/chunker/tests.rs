@@ -5,6 +5,7 @@ use std::time::Instant;
 use proptest::prelude::*;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::polynomial::Polynomial;
@@ -199,6 +200,37 @@ fn a_failing_reader_is_reported() {
 fn only_chunker_polynomials_have_tables() {
     assert!(ChunkerTables::new(Polynomial(0x11b)).is_none());
     assert!(ChunkerTables::new(Polynomial(POLYNOMIAL.0 ^ 1)).is_none());
+}
+
+/// The chunks that `restic backup` 0.19.1 made of these bytes in a repository with this polynomial:
+/// lengths of the blobs that `restic cat blob` listed for the file's node, in order. The bytes are
+/// SHA-256 digests of a counter (8 bytes, little-endian), with a hole and a constant stretch.
+#[test]
+fn cuts_equal_those_of_real_restic() {
+    let random: Vec<u8> = (0..28u64 << 15)
+        .flat_map(|counter| Sha256::digest(counter.to_le_bytes()))
+        .collect();
+    let data = [
+        &random[..20 << 20],
+        &vec![0; 3 << 20],
+        &random[20 << 20..24 << 20],
+        &vec![1; 10 << 20],
+        &random[24 << 20..],
+        b"tail",
+    ]
+    .concat();
+    let expected = [
+        710_413, 1_328_284, 2_339_117, 953_063, 1_178_539, 625_029, 3_071_694, 2_479_568,
+        1_350_870, 734_291, 1_718_784, 677_320, 850_070, 1_163_353, 808_787, 982_402, 524_288,
+        524_288, 524_288, 524_288, 524_288, 2_761_764, 8_388_608, 7_195_845, 806_137, 246_242,
+    ];
+    let tables = ChunkerTables::new(Polynomial(0x38_aa64_3101_0177)).unwrap();
+    let mut chunker = Chunker::new(tables);
+    let (mut reader, mut buffer, mut lengths) = (&data[..], Vec::new(), Vec::new());
+    while let Some(bytes) = chunker.next_chunk(&mut reader, &mut buffer).unwrap() {
+        lengths.push(bytes);
+    }
+    assert_eq!(lengths, expected);
 }
 
 proptest! {

@@ -74,7 +74,7 @@ fn unusable_configs_are_refused_with_what_is_wrong() {
         );
     }
     assert!(matches!(
-        Config::parse(&[b' '; 70_000]),
+        Config::parse(&vec![b' '; 70_000]),
         Err(ConfigError::TooLong { bytes: 70_000 })
     ));
 }

@@ -117,7 +117,7 @@ fn texts_that_are_no_key_file_are_refused() {
         Err(KeyError::Format(_))
     ));
     assert!(matches!(
-        KeyFile::parse(&[b' '; 70_000]),
+        KeyFile::parse(&vec![b' '; 70_000]),
         Err(KeyError::TooLong { bytes: 70_000 })
     ));
 }

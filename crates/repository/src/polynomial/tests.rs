@@ -75,7 +75,7 @@ proptest! {
         let product = |x: Polynomial, y| x.multiply_modulo(y, modulus);
         prop_assert_eq!(product(a, b), product(b, a));
         prop_assert_eq!(product(product(a, b), c), product(a, product(b, c)));
-        prop_assert_eq!(product(a, b.add(c)), product(a, b).add(product(a, c)));
+        prop_assert_eq!(product(a, b.plus(c)), product(a, b).plus(product(a, c)));
         prop_assert_eq!(product(a, Polynomial(1)), a.modulo(modulus));
     }
 
