@@ -7,6 +7,14 @@ use crate::tally::Tally;
 use crate::workspace::Workspace;
 use crate::{command, edges, generated, licences, markers, report, sizes};
 
+const TESTS: [&str; 5] = [
+    "test",
+    "--workspace",
+    "--no-fail-fast",
+    "--",
+    "--show-output",
+];
+
 /// Runs the checks; a fast run leaves out tests and the documentation build.
 pub fn run(workspace: &Workspace, fast: bool) -> Result<(), Failure> {
     static_checks(workspace)?;
@@ -14,9 +22,7 @@ pub fn run(workspace: &Workspace, fast: bool) -> Result<(), Failure> {
         return Ok(());
     }
     let mut tally = Tally::default();
-    step("tests", || {
-        tally.run(&mut workspace.cargo(&["test", "--workspace", "--no-fail-fast"]))
-    })?;
+    step("tests", || tally.run(&mut workspace.cargo(&TESTS)))?;
     tally.print();
     documents(workspace)
 }

@@ -19,17 +19,15 @@ pub fn run(workspace: &Workspace, no_quickstart: bool) -> Result<(), Failure> {
     static_checks(workspace)?;
 
     let mut tally = Tally::default();
-    let mut tests = workspace.cargo(&[
-        "test",
-        "--workspace",
-        "--no-fail-fast",
-        "--",
-        "--include-ignored",
-    ]);
+    let all = ["test", "--workspace", "--all-targets", "--no-fail-fast"];
+    let mut tests = workspace.cargo(&all);
+    tests.args(["--", "--include-ignored", "--show-output"]);
     restic.offer_to(&mut tests);
     let tested = step("tests, heavy ones included", || tally.run(&mut tests));
+    let mut examples = workspace.cargo(&["test", "--workspace", "--doc"]);
+    let documented = step("tests of the documentation", || tally.run(&mut examples));
     tally.print();
-    tested?;
+    tested.and(documented)?;
 
     documents(workspace)?;
 

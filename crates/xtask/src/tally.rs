@@ -1,7 +1,7 @@
 //! Counts what test runs say about themselves while passing their output on.
 //!
-//! A test that cannot run on this machine writes a line beginning with `skipped:` to standard error;
-//! such lines are collected, so that a skip is never silent.
+//! A test that cannot run on this machine prints a line beginning with `SKIPPED:` (`testkit::skip`); such
+//! lines are collected, so that a skip is never silent. Test binaries need `--show-output` for that.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
@@ -85,7 +85,7 @@ impl Tally {
     }
 
     fn count(&mut self, line: &str) {
-        if let Some(reason) = line.trim_start().strip_prefix("skipped:") {
+        if let Some(reason) = line.trim_start().strip_prefix("SKIPPED:") {
             let reason = reason.trim().to_owned();
             if !self.skips.contains(&reason) {
                 self.skips.push(reason);
@@ -146,8 +146,8 @@ mod tests {
         tally.count(
             "test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out",
         );
-        tally.count("skipped: device nodes: not root");
-        tally.count("skipped: device nodes: not root");
+        tally.count("SKIPPED: device nodes: not root");
+        tally.count("SKIPPED: device nodes: not root");
         assert_eq!(
             (tally.binaries, tally.passed, tally.failed, tally.ignored),
             (2, 13, 2, 3)
