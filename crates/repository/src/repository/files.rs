@@ -15,27 +15,40 @@ const COMPRESSED: u8 = 2;
 /// Work on files from this size on moves off the asynchronous threads.
 const BLOCKING_BYTES: usize = 64 << 10;
 
-pub(super) async fn list(repository: &Repository, kind: FileKind) -> Result<Vec<(Id, u64)>, BackendError> {
+pub(super) async fn list(
+    repository: &Repository,
+    kind: FileKind,
+) -> Result<Vec<(Id, u64)>, BackendError> {
     let mut files = Vec::new();
     for info in repository.backend().list(kind).await? {
         match info.name.parse() {
             Ok(id) => files.push((id, info.size_bytes)),
-            Err(_) => tracing::warn!(%kind, name = info.name, "a file in the repository has a name that is no id"),
+            Err(_) => {
+                tracing::warn!(%kind, name = info.name, "a file in the repository has a name that is no id")
+            }
         }
     }
     Ok(files)
 }
 
-pub(super) async fn load_unpacked(repository: &Repository, kind: FileKind, id: &Id) -> Result<Vec<u8>, LoadError> {
+pub(super) async fn load_unpacked(
+    repository: &Repository,
+    kind: FileKind,
+    id: &Id,
+) -> Result<Vec<u8>, LoadError> {
     let object = || format!("{kind} {}", id.short());
     let handle = Handle::new(kind, id.to_hex());
     let mut is_repeated = false;
     loop {
-        let stored = repository
-            .backend()
-            .read(&handle)
-            .await
-            .map_err(|source| LoadError::Storage { object: object(), source })?;
+        let stored =
+            repository
+                .backend()
+                .read(&handle)
+                .await
+                .map_err(|source| LoadError::Storage {
+                    object: object(),
+                    source,
+                })?;
         let id = *id;
         let decoder = repository.clone();
         let decoded = if stored.len() < BLOCKING_BYTES {
@@ -46,7 +59,12 @@ pub(super) async fn load_unpacked(repository: &Repository, kind: FileKind, id: &
         match decoded {
             Ok(content) => return Ok(content),
             Err(Undecodable::WrongHash) if !is_repeated => is_repeated = true,
-            Err(undecodable) => return Err(LoadError::Damaged { object: object(), reason: undecodable.into_reason() }),
+            Err(undecodable) => {
+                return Err(LoadError::Damaged {
+                    object: object(),
+                    reason: undecodable.into_reason(),
+                });
+            }
         }
     }
 }
@@ -65,11 +83,19 @@ impl Undecodable {
     }
 }
 
-fn decode(repository: &Repository, kind: FileKind, id: &Id, stored: &[u8]) -> Result<Vec<u8>, Undecodable> {
+fn decode(
+    repository: &Repository,
+    kind: FileKind,
+    id: &Id,
+    stored: &[u8],
+) -> Result<Vec<u8>, Undecodable> {
     if Id::of(stored) != *id {
         return Err(Undecodable::WrongHash);
     }
-    let plain = repository.key().open(stored).map_err(|error| Undecodable::Reason(chain(&error)))?;
+    let plain = repository
+        .key()
+        .open(stored)
+        .map_err(|error| Undecodable::Reason(chain(&error)))?;
     if !repository.config().has_compression() {
         return Ok(plain);
     }
@@ -77,7 +103,9 @@ fn decode(repository: &Repository, kind: FileKind, id: &Id, stored: &[u8]) -> Re
         None | Some(b'{' | b'[') => Ok(plain),
         Some(&COMPRESSED) => compression::decompress_within(&plain[1..], largest_content(kind))
             .map_err(|error| Undecodable::Reason(chain(&error))),
-        Some(other) => Err(Undecodable::Reason(format!("its first byte {other:#04x} names an unknown encoding"))),
+        Some(other) => Err(Undecodable::Reason(format!(
+            "its first byte {other:#04x} names an unknown encoding"
+        ))),
     }
 }
 
@@ -90,7 +118,11 @@ const fn largest_content(kind: FileKind) -> usize {
     }
 }
 
-pub(super) async fn save_unpacked(repository: &Repository, kind: FileKind, data: &[u8]) -> Result<Id, SaveError> {
+pub(super) async fn save_unpacked(
+    repository: &Repository,
+    kind: FileKind,
+    data: &[u8],
+) -> Result<Id, SaveError> {
     let (id, stored) = if data.len() < BLOCKING_BYTES {
         encode(repository, data)
     } else {
@@ -116,15 +148,27 @@ fn encode(repository: &Repository, data: &[u8]) -> (Id, Bytes) {
 
 /// Stores a file under its hash. A file of that name and size that exists already is the same file: an
 /// earlier attempt was stored and its answer lost.
-pub(crate) async fn write(repository: &Repository, kind: FileKind, id: Id, stored: Bytes) -> Result<(), SaveError> {
+pub(crate) async fn write(
+    repository: &Repository,
+    kind: FileKind,
+    id: Id,
+    stored: Bytes,
+) -> Result<(), SaveError> {
     let handle = Handle::new(kind, id.to_hex());
     let bytes = stored.len() as u64;
-    let failed = |source: BackendError| SaveError { object: format!("{kind} {}", id.short()), source: source.into() };
+    let failed = |source: BackendError| SaveError {
+        object: format!("{kind} {}", id.short()),
+        source: source.into(),
+    };
     match repository.backend().write(&handle, stored).await {
         Ok(()) => Ok(()),
         Err(error) if error.kind == ErrorKind::AlreadyExists => {
             let info = repository.backend().stat(&handle).await.map_err(failed)?;
-            if info.size_bytes == bytes { Ok(()) } else { Err(failed(error)) }
+            if info.size_bytes == bytes {
+                Ok(())
+            } else {
+                Err(failed(error))
+            }
         }
         Err(error) => Err(failed(error)),
     }

@@ -36,10 +36,20 @@ pub(super) async fn open(
     let location = backend.location();
     let place = Place { backend, location };
     let stored_config = place.read_config().await?;
-    let (key, key_id) = place.find_key(password, options.key_hint.as_deref()).await?;
-    let json = key.open(&stored_config).map_err(|error| place.damaged_config(error))?;
+    let (key, key_id) = place
+        .find_key(password, options.key_hint.as_deref())
+        .await?;
+    let json = key
+        .open(&stored_config)
+        .map_err(|error| place.damaged_config(error))?;
     let config = Config::parse(&json).map_err(|error| place.damaged_config(error))?;
-    Ok(repository(place.backend, config, key, key_id, options.clone()))
+    Ok(repository(
+        place.backend,
+        config,
+        key,
+        key_id,
+        options.clone(),
+    ))
 }
 
 pub(super) async fn create(
@@ -55,24 +65,45 @@ pub(super) async fn create(
     let stored_config = key.seal(&config.to_json());
     let key_file = place.new_key_file(&key, password, options.scrypt).await?;
 
-    place.backend.create().await.map_err(|source| place.storage(source))?;
+    place
+        .backend
+        .create()
+        .await
+        .map_err(|source| place.storage(source))?;
     // Somebody else may have been at the same work while the key was derived.
     place.require_empty().await?;
     let key_json = key_file.to_json();
     let key_id = KeyId(Id::of(&key_json));
     let key_handle = Handle::new(FileKind::Key, key_id.to_hex());
-    place.backend.write(&key_handle, Bytes::from(key_json)).await.map_err(|source| place.storage(source))?;
+    place
+        .backend
+        .write(&key_handle, Bytes::from(key_json))
+        .await
+        .map_err(|source| place.storage(source))?;
     // The config comes last: it alone says that there is a repository.
-    match place.backend.write(&Handle::config(), Bytes::from(stored_config)).await {
+    match place
+        .backend
+        .write(&Handle::config(), Bytes::from(stored_config))
+        .await
+    {
         Ok(()) => {}
         Err(error) if error.kind == ErrorKind::AlreadyExists => {
             // The key just written belongs to nothing.
-            place.backend.remove(&key_handle).await.map_err(|source| place.storage(source))?;
-            return Err(OpenError::Exists { location: place.location });
+            place
+                .backend
+                .remove(&key_handle)
+                .await
+                .map_err(|source| place.storage(source))?;
+            return Err(OpenError::Exists {
+                location: place.location,
+            });
         }
         Err(source) => return Err(place.storage(source)),
     }
-    let opened = OpenOptions { compression: options.compression, ..OpenOptions::default() };
+    let opened = OpenOptions {
+        compression: options.compression,
+        ..OpenOptions::default()
+    };
     Ok(repository(place.backend, config, key, key_id, opened))
 }
 
@@ -83,16 +114,27 @@ fn repository(
     key_id: KeyId,
     mut options: OpenOptions,
 ) -> Repository {
-    options.pack_size_bytes =
-        options.pack_size_bytes.map(|bytes| bytes.clamp(*PACK_BYTES.start(), *PACK_BYTES.end()));
-    Repository { inner: Arc::new(Inner { backend, config, key, key_id, options }) }
+    options.pack_size_bytes = options
+        .pack_size_bytes
+        .map(|bytes| bytes.clamp(*PACK_BYTES.start(), *PACK_BYTES.end()));
+    Repository {
+        inner: Arc::new(Inner {
+            backend,
+            config,
+            key,
+            key_id,
+            options,
+        }),
+    }
 }
 
 fn new_config(options: &CreateOptions) -> Result<Config, crate::config::ConfigError> {
     let version = options.version.unwrap_or(2);
     let mut rng = rand::rng();
     match options.chunker_polynomial {
-        Some(polynomial) => Config::create_with_polynomial(version, Polynomial(polynomial), &mut rng),
+        Some(polynomial) => {
+            Config::create_with_polynomial(version, Polynomial(polynomial), &mut rng)
+        }
         None => Config::create(version, &mut rng),
     }
 }
@@ -104,19 +146,34 @@ struct Place {
 
 impl Place {
     fn storage(&self, source: BackendError) -> OpenError {
-        OpenError::Storage { location: self.location.clone(), source }
+        OpenError::Storage {
+            location: self.location.clone(),
+            source,
+        }
     }
 
     fn damaged_config(&self, source: impl std::error::Error + Send + Sync + 'static) -> OpenError {
-        OpenError::DamagedConfig { location: self.location.clone(), source: Box::new(source) }
+        OpenError::DamagedConfig {
+            location: self.location.clone(),
+            source: Box::new(source),
+        }
     }
 
     async fn require_empty(&self) -> Result<(), OpenError> {
-        let exists = Repository::exists(&*self.backend).await.map_err(|source| self.storage(source))?;
+        let exists = Repository::exists(&*self.backend)
+            .await
+            .map_err(|source| self.storage(source))?;
         // Keys without a config are what is left of a repository whose config was lost.
-        let keys = self.backend.list(FileKind::Key).await.map_err(|source| self.storage(source))?;
+        let keys = match self.backend.list(FileKind::Key).await {
+            Ok(keys) => keys,
+            // The place itself is yet to be made.
+            Err(error) if error.is_not_found() => Vec::new(),
+            Err(source) => return Err(self.storage(source)),
+        };
         if exists || !keys.is_empty() {
-            return Err(OpenError::Exists { location: self.location.clone() });
+            return Err(OpenError::Exists {
+                location: self.location.clone(),
+            });
         }
         Ok(())
     }
@@ -126,12 +183,18 @@ impl Place {
         let info = match self.backend.stat(&handle).await {
             Ok(info) => info,
             Err(error) if error.is_not_found() => {
-                return Err(OpenError::NoRepository { location: self.location.clone() });
+                return Err(OpenError::NoRepository {
+                    location: self.location.clone(),
+                });
             }
             Err(source) => return Err(self.storage(source)),
         };
-        check_size(info.size_bytes, MAX_CONFIG_BYTES).map_err(|error| self.damaged_config(error))?;
-        self.backend.read(&handle).await.map_err(|source| self.storage(source))
+        check_size(info.size_bytes, MAX_CONFIG_BYTES)
+            .map_err(|error| self.damaged_config(error))?;
+        self.backend
+            .read(&handle)
+            .await
+            .map_err(|source| self.storage(source))
     }
 
     /// The master key from the first key file that opens with this password.
@@ -140,7 +203,11 @@ impl Place {
         password: &SecretString,
         hint: Option<&str>,
     ) -> Result<(MasterKey, KeyId), OpenError> {
-        let mut keys = self.backend.list(FileKind::Key).await.map_err(|source| self.storage(source))?;
+        let mut keys = self
+            .backend
+            .list(FileKind::Key)
+            .await
+            .map_err(|source| self.storage(source))?;
         keys.sort_by(|a, b| a.name.cmp(&b.name));
         if let Some(hint) = hint {
             // Stable: the hinted ones move to the front.
@@ -164,10 +231,17 @@ impl Place {
                 source: problem,
             });
         }
-        Err(failure.unwrap_or_else(|| OpenError::WrongPassword { location: self.location.clone() }))
+        Err(failure.unwrap_or_else(|| OpenError::WrongPassword {
+            location: self.location.clone(),
+        }))
     }
 
-    async fn try_key(&self, id: KeyId, bytes: u64, password: &SecretString) -> Result<TriedKey, OpenError> {
+    async fn try_key(
+        &self,
+        id: KeyId,
+        bytes: u64,
+        password: &SecretString,
+    ) -> Result<TriedKey, OpenError> {
         if let Err(problem) = check_size(bytes, MAX_KEY_FILE_BYTES) {
             return Ok(TriedKey::Damaged(problem.into()));
         }
@@ -200,7 +274,13 @@ impl Place {
         let created = blocking(move || {
             let params = params.unwrap_or_else(ScryptParams::calibrate);
             let (username, hostname) = owner();
-            KeyFile::create(&key, &password, params, (&username, &hostname), Timestamp::now())
+            KeyFile::create(
+                &key,
+                &password,
+                params,
+                (&username, &hostname),
+                Timestamp::now(),
+            )
         });
         created.await.map_err(|source| OpenError::DamagedKey {
             location: self.location.clone(),
@@ -226,7 +306,12 @@ fn check_size(bytes: u64, limit: usize) -> Result<(), Unusable> {
 
 /// Who adds a key: the names of this user and machine, empty where they are unknown.
 fn owner() -> (String, String) {
-    let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten();
+    let user = nix::unistd::User::from_uid(nix::unistd::geteuid())
+        .ok()
+        .flatten();
     let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned());
-    (user.map(|user| user.name).unwrap_or_default(), host.unwrap_or_default())
+    (
+        user.map(|user| user.name).unwrap_or_default(),
+        host.unwrap_or_default(),
+    )
 }

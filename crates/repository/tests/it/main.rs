@@ -1,0 +1,5 @@
+//! Integration tests of the repository crate.
+
+mod lock;
+mod sample;
+mod store;

@@ -1,0 +1,281 @@
+//! Writing and reading blobs, with restic as the judge, and with a storage that fails.
+
+use std::time::Duration;
+
+use backend::{ErrorKind, FileKind, LocalBackend, Operation};
+use repository::{BlobHandle, BlobId, BlobKind, Id, LoadError, Repository};
+use testkit::{Calls, Effect, Fault, FaultBackend, MemoryBackend, Random, Restic, Scratch};
+
+use crate::sample;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn restic_reads_what_we_write_in_both_versions() {
+    let Some(restic) = Restic::find_or_skip() else {
+        return;
+    };
+    for version in [1, 2] {
+        let scratch = Scratch::new();
+        let root = scratch.join("repository");
+        sample::create(LocalBackend::new(&root), version).await;
+        let repository = sample::open(LocalBackend::new(&root)).await;
+        sample::save_snapshot(&repository, sample::contents(1, 150))
+            .await
+            .unwrap();
+        sample::save_snapshot(&repository, sample::contents(2, 3))
+            .await
+            .unwrap();
+        let restic = restic.repository(&root, sample::PASSWORD);
+        restic.assert_check_is_clean();
+        restic
+            .run([
+                "restore",
+                "latest",
+                "--target",
+                scratch.join("out").to_str().unwrap(),
+            ])
+            .assert_success();
+        let restored = std::fs::read(scratch.join("out/folder/file000001")).unwrap();
+        assert_eq!(restored, sample::contents(2, 3)[1].concat());
+        // Nothing of ours is left for restic to improve.
+        let prune = restic.run(["prune", "--dry-run", "-vv"]).stdout_text();
+        assert!(prune.contains("to repack:             0 blobs"), "{prune}");
+        assert!(
+            prune.contains("this removes:          0 blobs")
+                || prune.contains("to delete:             0 blobs"),
+            "{prune}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn we_read_what_restic_writes_in_both_versions() {
+    let Some(restic) = Restic::find_or_skip() else {
+        return;
+    };
+    for version in ["1", "2"] {
+        let scratch = Scratch::new();
+        testkit::build_plain_tree(&scratch.folder("source"), 7, 40);
+        let restic = restic.repository(scratch.join("repository"), sample::PASSWORD);
+        restic
+            .run(["init", "--repository-version", version])
+            .assert_success();
+        restic
+            .run(["backup", scratch.join("source").to_str().unwrap()])
+            .assert_success();
+        restic
+            .run(["backup", "--compression", "off", "/etc/hostname"])
+            .assert_success();
+        let repository = sample::open(LocalBackend::new(scratch.join("repository"))).await;
+        assert_eq!(repository.config().version().to_string(), version);
+        assert_eq!(sample::assert_whole(&repository).await, 2);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blob_saved_by_many_threads_is_stored_once() {
+    let backend = MemoryBackend::new();
+    sample::create(backend.clone(), 2).await;
+    let repository = sample::open(backend.clone()).await;
+    let writer = repository.writer();
+    let threads: Vec<_> = (0..8)
+        .map(|_| {
+            let writer = writer.clone();
+            std::thread::spawn(move || {
+                let mut random = Random::new(3);
+                let blobs: Vec<_> = (0..200).map(|_| random.bytes(50_000)).collect();
+                blobs
+                    .iter()
+                    .filter(|blob| writer.save(BlobKind::Data, blob).unwrap().is_new)
+                    .count()
+            })
+        })
+        .collect();
+    let new: usize = threads
+        .into_iter()
+        .map(|thread| thread.join().unwrap())
+        .sum();
+    let summary = writer.finish().await.unwrap();
+    assert_eq!(
+        (new, summary.data_blobs, summary.data_bytes),
+        (200, 200, 10_000_000)
+    );
+    assert!(backend.total_bytes() < 10_100_000);
+    assert_eq!(
+        sample::open(backend)
+            .await
+            .index()
+            .blob_count(BlobKind::Data),
+        200
+    );
+    // The index in memory has learned them too.
+    let blob = Random::new(3).bytes(50_000);
+    let handle = BlobHandle {
+        kind: BlobKind::Data,
+        id: BlobId(Id::of(&blob)),
+    };
+    assert_eq!(repository.load_blob(&handle).await.unwrap(), blob);
+    assert!(!repository.writer().has(&BlobHandle {
+        kind: BlobKind::Tree,
+        ..handle
+    }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_failed_upload_is_what_every_later_call_returns() {
+    let memory = MemoryBackend::new();
+    sample::create(memory.clone(), 2).await;
+    let backend = FaultBackend::new(memory.clone());
+    let fault = Fault::new(Effect::Fail(ErrorKind::NoSpace))
+        .on(Operation::Write)
+        .of(FileKind::Pack);
+    backend.inject(fault.at(Calls::Nth(2)));
+    let repository = sample::open(backend).await;
+    let writer = repository.writer();
+    let saver = writer.clone();
+    let error = tokio::task::spawn_blocking(move || {
+        let mut random = Random::new(4);
+        (0..2000).find_map(|_| saver.save(BlobKind::Data, &random.bytes(100_000)).err())
+    })
+    .await
+    .unwrap()
+    .expect("200 MB do not fit after an upload failed");
+    assert!(error.object.starts_with("pack "), "{error}");
+    assert!(
+        error.source.to_string().contains("no space is left"),
+        "{}",
+        error.source
+    );
+    let again = writer.finish().await.unwrap_err();
+    assert_eq!(again.to_string(), error.to_string());
+    assert!(memory.handles_of(FileKind::Index).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_that_is_dropped_ends_and_names_nothing() {
+    let memory = MemoryBackend::new();
+    sample::create(memory.clone(), 2).await;
+    let backend = FaultBackend::new(memory.clone());
+    backend.inject(
+        Fault::new(Effect::Delay(Duration::from_secs(60)))
+            .on(Operation::Write)
+            .of(FileKind::Pack),
+    );
+    let repository = sample::open(backend).await;
+    let writer = repository.writer();
+    let dropped = tokio::task::spawn_blocking(move || {
+        let mut random = Random::new(5);
+        for _ in 0..120 {
+            writer.save(BlobKind::Data, &random.bytes(100_000)).unwrap();
+        }
+    });
+    dropped.await.unwrap();
+    assert!(memory.handles_of(FileKind::Index).is_empty());
+    assert!(memory.handles_of(FileKind::Pack).is_empty());
+    sample::save_snapshot(&sample::open(memory).await, sample::contents(5, 2))
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_killed_after_any_write_leaves_what_was_whole() {
+    let start = MemoryBackend::new();
+    sample::create(start.clone(), 2).await;
+    sample::save_snapshot(&sample::open(start.clone()).await, sample::contents(6, 20))
+        .await
+        .unwrap();
+    for changes in 0.. {
+        let memory = start.copy();
+        let backend = FaultBackend::new(memory.clone());
+        let repository = sample::open(backend.clone()).await;
+        backend.crash_after_changes(changes);
+        let saved = sample::save_snapshot(&repository, sample::contents(7, 200)).await;
+        // Everything that an index names is there.
+        let after = sample::open(memory.clone()).await;
+        let packs: Vec<_> = memory
+            .handles_of(FileKind::Pack)
+            .iter()
+            .map(|pack| pack.name().to_owned())
+            .collect();
+        assert!(
+            after
+                .index()
+                .packs()
+                .iter()
+                .all(|pack| packs.contains(&pack.to_hex()))
+        );
+        assert_eq!(
+            sample::assert_whole(&after).await,
+            if saved.is_ok() { 2 } else { 1 }
+        );
+        // And the next backup succeeds by itself.
+        sample::save_snapshot(&after, sample::contents(7, 200))
+            .await
+            .unwrap();
+        sample::assert_whole(&sample::open(memory).await).await;
+        if saved.is_ok() {
+            assert!(changes > 3, "the backup made only {changes} changes");
+            break;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_to_an_upload_that_is_tried_again_is_no_error() {
+    let memory = MemoryBackend::new();
+    let repository = sample::create(memory.clone(), 2).await;
+    let id = repository
+        .save_unpacked(FileKind::Snapshot, b"{}")
+        .await
+        .unwrap();
+    assert_eq!(
+        repository
+            .load_unpacked(FileKind::Snapshot, &id)
+            .await
+            .unwrap(),
+        b"{}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_that_went_wrong_once_is_repeated_and_damage_is_reported() {
+    let memory = MemoryBackend::new();
+    sample::create(memory.clone(), 2).await;
+    sample::save_snapshot(&sample::open(memory.clone()).await, sample::contents(8, 4))
+        .await
+        .unwrap();
+    let backend = FaultBackend::new(memory.clone());
+    let flip = Fault::new(Effect::FlipBit).on(Operation::Read);
+    backend.inject(flip.clone().of(FileKind::Index).at(Calls::First(1)));
+    backend.inject(flip.clone().of(FileKind::Pack).at(Calls::First(1)));
+    let repository = sample::open(backend.clone()).await;
+    sample::assert_whole(&repository).await;
+    backend.inject(flip);
+    let (id, _) = repository.list(FileKind::Snapshot).await.unwrap()[0];
+    let error = repository
+        .load_unpacked(FileKind::Snapshot, &id)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&error, LoadError::Damaged { reason, .. } if reason.contains("does not fit its name")),
+        "{error}"
+    );
+    let (handle, _) = repository.index().iter().next().unwrap();
+    let error = repository.load_blob(&handle).await.unwrap_err();
+    assert!(matches!(error, LoadError::Damaged { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_missing_blob_is_reported_as_such() {
+    let memory = MemoryBackend::new();
+    sample::create(memory.clone(), 2).await;
+    let repository = sample::open(memory).await;
+    let handle = BlobHandle {
+        kind: BlobKind::Data,
+        id: BlobId(Id::of(b"absent")),
+    };
+    assert!(matches!(
+        repository.load_blob(&handle).await,
+        Err(LoadError::NotInIndex { .. })
+    ));
+    assert!(Repository::exists(&**repository.backend()).await.unwrap());
+}
