@@ -100,7 +100,7 @@ impl Ciphers {
 }
 
 /// Counter mode with a counter of 128 bits. Encrypting counters by the kilobyte lets the cipher use
-/// the widest instructions of the machine, which the `ctr` crate does not: it reaches a fifth of this.
+/// the widest instructions of the machine, which the `ctr` crate does not: it reaches a third of this.
 struct Keystream<'a> {
     cipher: &'a Aes256,
     counter: u128,
