@@ -120,12 +120,12 @@ fn resolved_cuts(data: &[u8], segment_bytes: usize) -> Vec<usize> {
 #[test]
 fn cuts_follow_the_definition() {
     for data in [
-        random_data(1, 9 << 20),
-        mixed_data(2, 20 << 20),
-        mixed_data(3, 9 << 20),
+        random_data(1, 4 << 20),
+        mixed_data(2, 9 << 20),
+        mixed_data(3, 3 << 20),
     ] {
         let expected = reference_cuts(&data);
-        assert!(expected.len() > 3);
+        assert!(expected.len() > 1);
         assert_eq!(cut_points(&tables(), &data), expected);
         assert_eq!(streamed_cuts(&data, 100_003), expected);
         assert_eq!(resolved_cuts(&data, 1 << 20), expected);
