@@ -137,6 +137,11 @@ pub fn shell_words(line: &str) -> Result<Vec<String>, Failure> {
     Ok(words)
 }
 
+/// The password in a file: everything but the line end.
+pub fn password_from_file(file: &Path) -> Result<SecretString, Failure> {
+    read_first(file, "password").map(SecretString::from)
+}
+
 fn read_first(file: &Path, what: &str) -> Result<String, Failure> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| Failure::new(format!("Cannot read the {what} from {}: {error}", file.display())))?;

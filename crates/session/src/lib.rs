@@ -1,1 +1,15 @@
-//! session
+//! The pure rules of a run: who is which host, what a phase follows from, what is kept, retried and run next.
+//!
+//! No I/O and no clock: every function is told the moment it shall judge by.
+
+pub mod history;
+pub mod hooks;
+pub mod host;
+pub mod names;
+pub mod phase;
+pub mod restore;
+pub mod retention;
+pub mod retry;
+pub mod template;
+pub mod text;
+pub mod tick;
