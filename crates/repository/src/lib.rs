@@ -3,25 +3,28 @@
 //! This crate knows packs, blobs, indexes, keys, locks and snapshots. It does not know files on disk,
 //! Kubernetes or terminals.
 
-pub mod id;
 pub mod blob;
+pub mod id;
 pub mod time;
 
+pub mod chunker;
+pub mod compression;
+pub mod config;
 pub mod crypto;
 pub mod key;
 pub mod polynomial;
-pub mod config;
-pub mod compression;
-pub mod chunker;
 
-pub mod tree;
-pub mod snapshot;
+pub mod forget;
+pub mod keys;
 pub mod lock;
+pub mod snapshot;
+pub mod stats;
+pub mod tree;
 
-pub mod pack;
 pub mod index;
-pub mod repository;
 pub mod indexed;
+pub mod pack;
+pub mod repository;
 pub mod writer;
 
 pub use blob::{BlobHandle, BlobKind, BlobLocation};
