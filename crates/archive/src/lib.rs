@@ -5,5 +5,12 @@
 
 pub mod filter;
 pub mod path;
+pub mod metadata;
+pub mod source;
+pub mod parent;
+pub mod save;
 pub mod restore;
 pub mod walk;
+pub mod diff;
+pub mod dump;
+pub mod find;

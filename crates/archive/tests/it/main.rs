@@ -1,0 +1,14 @@
+//! Tests of the crate from outside, with the real restic as oracle where it matters.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a fixture that cannot be made is a failed test"
+)]
+
+mod diff;
+mod dump;
+mod find;
+mod restore;
+mod restore_safety;
+mod scene;
