@@ -70,19 +70,31 @@ pub struct Excludes {
 
 impl Excludes {
     /// Reads the pattern files and compiles everything.
-    pub fn compile(options: &ExcludeOptions, environment: Environment<'_>) -> Result<Self, ExcludeError> {
-        let list = |patterns: &[OsString], files: &[PathBuf], case| -> Result<PatternList, ExcludeError> {
-            let mut all = patterns.to_vec();
-            PatternList::compile(patterns, case)?;
-            for path in files {
-                let patterns = read_patterns(path, environment)?;
-                PatternList::compile(&patterns, case)
-                    .map_err(|source| ExcludeError::PatternInFile { path: path.clone(), source })?;
-                all.extend(patterns);
-            }
-            Ok(PatternList::compile(&all, case)?)
-        };
-        let mut tag_files = options.if_present.iter().map(|text| TagFile::parse(text)).collect::<Result<Vec<_>, _>>()?;
+    pub fn compile(
+        options: &ExcludeOptions,
+        environment: Environment<'_>,
+    ) -> Result<Self, ExcludeError> {
+        let list =
+            |patterns: &[OsString], files: &[PathBuf], case| -> Result<PatternList, ExcludeError> {
+                let mut all = patterns.to_vec();
+                PatternList::compile(patterns, case)?;
+                for path in files {
+                    let patterns = read_patterns(path, environment)?;
+                    PatternList::compile(&patterns, case).map_err(|source| {
+                        ExcludeError::PatternInFile {
+                            path: path.clone(),
+                            source,
+                        }
+                    })?;
+                    all.extend(patterns);
+                }
+                Ok(PatternList::compile(&all, case)?)
+            };
+        let mut tag_files = options
+            .if_present
+            .iter()
+            .map(|text| TagFile::parse(text))
+            .collect::<Result<Vec<_>, _>>()?;
         if options.caches {
             tag_files.push(TagFile::cache());
         }
@@ -95,7 +107,11 @@ impl Excludes {
             )?,
             tag_files,
             larger_than: options.larger_than,
-            recorded: options.patterns.iter().map(|pattern| pattern.to_string_lossy().into_owned()).collect(),
+            recorded: options
+                .patterns
+                .iter()
+                .map(|pattern| pattern.to_string_lossy().into_owned())
+                .collect(),
         })
     }
 

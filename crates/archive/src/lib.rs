@@ -3,14 +3,14 @@
 //! Owns what happens between files on disk and blobs of a repository. Storage, encryption and the format
 //! are `repository`'s; terminals, flags and Kubernetes are left to callers.
 
-pub mod filter;
-pub mod path;
-pub mod metadata;
-pub mod source;
-pub mod parent;
-pub mod save;
-pub mod restore;
-pub mod walk;
 pub mod diff;
 pub mod dump;
+pub mod filter;
 pub mod find;
+pub mod metadata;
+pub mod parent;
+pub mod path;
+pub mod restore;
+pub mod save;
+pub mod source;
+pub mod walk;

@@ -50,7 +50,10 @@ pub fn absolute(directory: &Path, path: &Path) -> PathBuf {
 /// The names of a cleaned path, without its root.
 pub(crate) fn names(path: &Path) -> Vec<&[u8]> {
     let bytes = path.as_os_str().as_bytes();
-    bytes.split(|byte| *byte == b'/').filter(|name| !name.is_empty() && *name != b".").collect()
+    bytes
+        .split(|byte| *byte == b'/')
+        .filter(|name| !name.is_empty() && *name != b".")
+        .collect()
 }
 
 /// A name within a directory.
@@ -82,7 +85,13 @@ mod tests {
 
     #[test]
     fn an_absolute_path_ignores_the_directory() {
-        assert_eq!(absolute(Path::new("/x"), Path::new("/a/../b")), Path::new("/b"));
-        assert_eq!(absolute(Path::new("/x/y"), Path::new("../b")), Path::new("/x/b"));
+        assert_eq!(
+            absolute(Path::new("/x"), Path::new("/a/../b")),
+            Path::new("/b")
+        );
+        assert_eq!(
+            absolute(Path::new("/x/y"), Path::new("../b")),
+            Path::new("/x/b")
+        );
     }
 }

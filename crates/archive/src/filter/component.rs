@@ -21,7 +21,10 @@ pub(super) enum Token {
     /// One byte.
     Byte(u8),
     /// One character within (or outside) these ranges.
-    Class { is_negated: bool, ranges: Vec<(char, char)> },
+    Class {
+        is_negated: bool,
+        ranges: Vec<(char, char)>,
+    },
 }
 
 /// The syntax is wrong.
@@ -96,7 +99,11 @@ fn class_character(rest: &mut &[u8]) -> Result<char, BadSyntax> {
     let (character, length) = first_character(rest).ok_or(BadSyntax)?;
     let is_broken = character == char::REPLACEMENT_CHARACTER && length == 1;
     *rest = &rest[length..];
-    if is_broken || rest.is_empty() { Err(BadSyntax) } else { Ok(character) }
+    if is_broken || rest.is_empty() {
+        Err(BadSyntax)
+    } else {
+        Ok(character)
+    }
 }
 
 /// Greedy with one point to return to: the last star seen.
@@ -123,7 +130,9 @@ fn tokens_match(tokens: &[Token], name: &[u8]) -> bool {
         if let Some(length) = step {
             token += 1;
             position += length;
-        } else if let Some((star_token, star_position)) = star.filter(|(_, from)| *from < name.len()) {
+        } else if let Some((star_token, star_position)) =
+            star.filter(|(_, from)| *from < name.len())
+        {
             star = Some((star_token, star_position + 1));
             token = star_token + 1;
             position = star_position + 1;
@@ -140,7 +149,9 @@ fn single_match(token: &Token, name: &[u8]) -> Option<usize> {
         Token::Byte(byte) => (name[0] == *byte).then_some(1),
         Token::Any => Some(length),
         Token::Class { is_negated, ranges } => {
-            let is_within = ranges.iter().any(|(low, high)| *low <= character && character <= *high);
+            let is_within = ranges
+                .iter()
+                .any(|(low, high)| *low <= character && character <= *high);
             (is_within != *is_negated).then_some(length)
         }
         Token::Star => None,
@@ -199,13 +210,19 @@ mod tests {
             ("[*]", "*", true),
         ];
         for (pattern, name, expected) in cases {
-            assert_eq!(matches(pattern, name), Ok(expected), "{pattern:?} on {name:?}");
+            assert_eq!(
+                matches(pattern, name),
+                Ok(expected),
+                "{pattern:?} on {name:?}"
+            );
         }
     }
 
     #[test]
     fn wrong_syntax_is_refused() {
-        for pattern in ["[]a]", "[-]", "[x-]", "[-x]", "\\", "[a-b-c]", "[", "[^", "[^bc", "a[", "*[a", "[a\\"] {
+        for pattern in [
+            "[]a]", "[-]", "[x-]", "[-x]", "\\", "[a-b-c]", "[", "[^", "[^bc", "a[", "*[a", "[a\\",
+        ] {
             assert_eq!(matches(pattern, "a"), Err(BadSyntax), "{pattern:?}");
         }
     }
@@ -213,7 +230,9 @@ mod tests {
     #[test]
     fn a_byte_that_is_no_text_counts_as_one_character() {
         assert!(Component::compile(b"a?b").is_ok_and(|component| component.matches(b"a\xffb")));
-        assert!(Component::compile(b"a??b").is_ok_and(|component| component.matches(b"a\xff\xfeb")));
+        assert!(
+            Component::compile(b"a??b").is_ok_and(|component| component.matches(b"a\xff\xfeb"))
+        );
     }
 
     proptest! {

@@ -71,7 +71,11 @@ impl PatternList {
             .map(|pattern| Pattern::compile(pattern, case))
             .collect::<Result<Vec<_>, _>>()?;
         let has_negated = patterns.iter().any(|pattern| pattern.is_negated);
-        Ok(Self { patterns, case, has_negated })
+        Ok(Self {
+            patterns,
+            case,
+            has_negated,
+        })
     }
 
     /// Whether there is no pattern.
@@ -122,7 +126,9 @@ impl PatternList {
 
 impl Pattern {
     fn compile(text: &OsStr, case: Case) -> Result<Self, PatternError> {
-        let error = || PatternError { pattern: text.to_string_lossy().into_owned() };
+        let error = || PatternError {
+            pattern: text.to_string_lossy().into_owned(),
+        };
         let lower;
         let bytes = match case {
             Case::Sensitive => text.as_bytes(),
@@ -135,7 +141,9 @@ impl Pattern {
             Some(rest) => (true, rest),
             None => (false, bytes),
         };
-        let cleaned = clean(Path::new(OsStr::from_bytes(bytes))).into_os_string().into_vec();
+        let cleaned = clean(Path::new(OsStr::from_bytes(bytes)))
+            .into_os_string()
+            .into_vec();
         let mut parts = Vec::new();
         for (position, part) in cleaned.split(|byte| *byte == b'/').enumerate() {
             parts.push(match part {
@@ -179,11 +187,15 @@ fn parts_match(parts: &[Part], names: &[&[u8]]) -> bool {
 }
 
 fn prefix_matches(parts: &[Part], names: &[&[u8]]) -> bool {
-    let Some((part, parts)) = parts.split_first() else { return true };
+    let Some((part, parts)) = parts.split_first() else {
+        return true;
+    };
     if *part == Part::Any {
         return (0..=names.len()).any(|skipped| prefix_matches(parts, &names[skipped..]));
     }
-    let Some((name, names)) = names.split_first() else { return false };
+    let Some((name, names)) = names.split_first() else {
+        return false;
+    };
     let fits = match part {
         Part::Root => *name == b"/",
         Part::Name(component) => component.matches(name),
@@ -210,8 +222,10 @@ fn lower_case(text: &[u8]) -> Vec<u8> {
         return text.to_ascii_lowercase();
     }
     let text = String::from_utf8_lossy(text);
-    let lower: String =
-        text.chars().map(|character| character.to_lowercase().next().unwrap_or(character)).collect();
+    let lower: String = text
+        .chars()
+        .map(|character| character.to_lowercase().next().unwrap_or(character))
+        .collect();
     lower.into_bytes()
 }
 

@@ -19,18 +19,29 @@ pub struct PatternFileError {
 }
 
 /// The patterns of a file (UTF-8, or UTF-16 with a byte order mark), in order.
-pub fn read_patterns(path: &Path, environment: Environment<'_>) -> Result<Vec<OsString>, PatternFileError> {
-    let content = std::fs::read(path).map_err(|source| PatternFileError { path: path.to_owned(), source })?;
+pub fn read_patterns(
+    path: &Path,
+    environment: Environment<'_>,
+) -> Result<Vec<OsString>, PatternFileError> {
+    let content = std::fs::read(path).map_err(|source| PatternFileError {
+        path: path.to_owned(),
+        source,
+    })?;
     let content = decode(content);
     let lines = content.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
     let lines = lines.filter(|line| !line.is_empty() && !line.starts_with(b"#"));
-    Ok(lines.map(|line| OsString::from_vec(expand(line, environment))).collect())
+    Ok(lines
+        .map(|line| OsString::from_vec(expand(line, environment)))
+        .collect())
 }
 
 /// Takes a byte order mark off and UTF-16 to UTF-8.
 fn decode(content: Vec<u8>) -> Vec<u8> {
     let units = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
-        let units: Vec<u16> = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]])).collect();
+        let units: Vec<u16> = bytes
+            .chunks_exact(2)
+            .map(|pair| unit([pair[0], pair[1]]))
+            .collect();
         String::from_utf16_lossy(&units).into_bytes()
     };
     match content.as_slice() {
@@ -79,7 +90,10 @@ fn variable(text: &[u8]) -> (Option<&[u8]>, usize) {
     if is_special(text[0]) {
         return (Some(&text[..1]), 1);
     }
-    let length = text.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
+    let length = text
+        .iter()
+        .take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_')
+        .count();
     ((length > 0).then_some(&text[..length]), length)
 }
 
@@ -106,7 +120,11 @@ mod tests {
             ("a${$}b", "a$b"),
         ];
         for (line, expected) in cases {
-            assert_eq!(expand(line.as_bytes(), &environment), expected.as_bytes(), "{line}");
+            assert_eq!(
+                expand(line.as_bytes(), &environment),
+                expected.as_bytes(),
+                "{line}"
+            );
         }
     }
 
@@ -117,7 +135,10 @@ mod tests {
         std::fs::write(&path, "\u{feff}# all\n\n  *.tmp  \r\n\t#no\n!x # y\n/last").unwrap();
         let patterns = read_patterns(&path, &environment).unwrap();
         assert_eq!(patterns, ["*.tmp", "!x # y", "/last"]);
-        let utf16: Vec<u8> = [0xff, 0xfe].into_iter().chain("ä\n".encode_utf16().flat_map(u16::to_le_bytes)).collect();
+        let utf16: Vec<u8> = [0xff, 0xfe]
+            .into_iter()
+            .chain("ä\n".encode_utf16().flat_map(u16::to_le_bytes))
+            .collect();
         std::fs::write(&path, utf16).unwrap();
         assert_eq!(read_patterns(&path, &environment).unwrap(), ["ä"]);
     }
@@ -125,6 +146,9 @@ mod tests {
     #[test]
     fn a_missing_pattern_file_is_named() {
         let error = read_patterns(Path::new("/does/not/exist"), &environment).unwrap_err();
-        assert_eq!(error.to_string(), "cannot read the pattern file /does/not/exist");
+        assert_eq!(
+            error.to_string(),
+            "cannot read the pattern file /does/not/exist"
+        );
     }
 }

@@ -30,15 +30,23 @@ impl TagFile {
     pub fn parse(text: &OsStr) -> Result<Self, TagFileError> {
         let mut parts = text.as_bytes().splitn(2, |byte| *byte == b':');
         let name = parts.next().filter(|name| !name.is_empty());
-        let name = name.ok_or_else(|| TagFileError { text: text.to_string_lossy().into_owned() })?;
+        let name = name.ok_or_else(|| TagFileError {
+            text: text.to_string_lossy().into_owned(),
+        })?;
         let header = parts.next().unwrap_or_default().to_vec();
-        Ok(Self { name: OsString::from_vec(name.to_vec()), header })
+        Ok(Self {
+            name: OsString::from_vec(name.to_vec()),
+            header,
+        })
     }
 
     /// The tag of cache directories.
     pub fn cache() -> Self {
         let (name, header) = CACHE_TAG.split_at(12);
-        Self { name: OsString::from_vec(name.to_vec()), header: header[1..].to_vec() }
+        Self {
+            name: OsString::from_vec(name.to_vec()),
+            header: header[1..].to_vec(),
+        }
     }
 
     /// The name of the file; it is never left out itself.
@@ -98,8 +106,17 @@ mod tests {
     fn a_tag_is_a_name_with_or_without_header() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(".nobackup"), "why: because").unwrap();
-        for (text, expected) in [(".nobackup", true), (".nobackup:why: b", true), (".nobackup:x", false), ("x", false)] {
-            assert_eq!(TagFile::parse(text.as_ref()).unwrap().is_in(folder.path()), expected, "{text}");
+        for (text, expected) in [
+            (".nobackup", true),
+            (".nobackup:why: b", true),
+            (".nobackup:x", false),
+            ("x", false),
+        ] {
+            assert_eq!(
+                TagFile::parse(text.as_ref()).unwrap().is_in(folder.path()),
+                expected,
+                "{text}"
+            );
         }
         assert!(TagFile::parse("".as_ref()).is_err());
         assert!(TagFile::parse(":x".as_ref()).is_err());

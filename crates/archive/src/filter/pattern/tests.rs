@@ -59,7 +59,11 @@ fn an_anchored_pattern_says_where_it_may_still_match() {
         ("/home/user/x", "/home/user/x/y/z", true),
     ];
     for (pattern, path, expected) in cases {
-        assert_eq!(list(&[pattern]).matches(Path::new(path)).may_match_below, expected, "{pattern:?} on {path:?}");
+        assert_eq!(
+            list(&[pattern]).matches(Path::new(path)).may_match_below,
+            expected,
+            "{pattern:?} on {path:?}"
+        );
     }
 }
 

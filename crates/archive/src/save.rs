@@ -1,0 +1,509 @@
+//! Saving: a walk over the source, blobs into the repository, at last the snapshot.
+//!
+//! Owns the pipeline of a backup. Every thread takes one piece of work after the other and does all of it,
+//! from opening a file to packing its blobs, so data changes hands only within large files. Memory is bounded:
+//! by the buffers of [`large`], by one chunk per thread, and by the nodes of directories in progress.
+//! Locking the repository and telling people about it is left to callers.
+
+mod devices;
+mod directory;
+mod large;
+mod list;
+mod plant;
+mod progress;
+mod run;
+mod scan;
+mod schedule;
+mod store;
+mod summary;
+mod worker;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Zoned;
+use jiff::tz::TimeZone;
+use parking_lot::Mutex;
+use repository::chunker::ChunkerTables;
+use repository::snapshot::Snapshot;
+use repository::time::Time;
+use repository::{IndexedRepository, SaveError, SnapshotId};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+pub use self::progress::{BackupProgress, ItemDone, NoProgress};
+pub use self::summary::{BackupSummary, Change, ChangeCounts, During, SourceError};
+use crate::filter::Excludes;
+use crate::metadata::MetadataReader;
+use crate::parent::{NewSnapshot, ParentChoice, ParentError, find_parent};
+use crate::save::devices::Devices;
+use crate::save::run::{Failure, Root, Rules, Run};
+use crate::save::schedule::Scheduler;
+use crate::save::store::Store;
+use crate::save::summary::Tally;
+use crate::source::{
+    BackupSource, CommandReader, CommandStopper, TargetError, Targets, stream_path,
+};
+
+/// How long a cancelled run may take to come to rest, and then to upload what it has.
+const REST: Duration = Duration::from_secs(5);
+
+/// How to make a snapshot.
+#[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent switches of the command line"
+)]
+pub struct BackupOptions {
+    /// What to save, as given: the form decides where it appears in the snapshot.
+    pub paths: Vec<PathBuf>,
+    /// Host of the snapshot.
+    pub hostname: String,
+    /// User of the snapshot.
+    pub username: String,
+    /// Tags of the snapshot.
+    pub tags: Vec<String>,
+    /// Time of the snapshot; absent means now.
+    pub time: Option<Time>,
+    /// What to compare with.
+    pub parent: ParentChoice,
+    /// What to leave out.
+    pub excludes: Excludes,
+    /// Stay on the file systems of the targets.
+    pub one_file_system: bool,
+    /// Store access times.
+    pub with_atime: bool,
+    /// A file with another inode number is not changed by that.
+    pub ignore_inode: bool,
+    /// A file with another change time is not changed by that.
+    pub ignore_ctime: bool,
+    /// Write nothing.
+    pub dry_run: bool,
+    /// Make no snapshot that has the same tree as its parent.
+    pub skip_if_unchanged: bool,
+    /// Leave out the `lost+found` of targets and of file systems mounted below them.
+    pub skip_lost_and_found: bool,
+    /// Threads that read and pack; absent means one per core.
+    pub read_threads: Option<usize>,
+    /// What the snapshot says made it.
+    pub program_version: String,
+}
+
+impl BackupOptions {
+    /// Everything below these paths, compared with the last snapshot of the same host and paths.
+    pub fn new(
+        paths: Vec<PathBuf>,
+        hostname: impl Into<String>,
+        program_version: impl Into<String>,
+    ) -> Self {
+        Self {
+            paths,
+            hostname: hostname.into(),
+            username: String::new(),
+            tags: Vec::new(),
+            time: None,
+            parent: ParentChoice::default(),
+            excludes: Excludes::default(),
+            one_file_system: false,
+            with_atime: false,
+            ignore_inode: false,
+            ignore_ctime: false,
+            dry_run: false,
+            skip_if_unchanged: false,
+            skip_lost_and_found: false,
+            read_threads: None,
+            program_version: program_version.into(),
+        }
+    }
+}
+
+/// A backup without a snapshot.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// The targets.
+    #[error("cannot lay out what to save")]
+    Targets(#[source] TargetError),
+    /// The parent snapshot.
+    #[error("cannot find what to compare with")]
+    Parent(#[source] ParentError),
+    /// The repository's chunker polynomial.
+    #[error("the repository's chunker polynomial is unusable: its config is damaged")]
+    Polynomial,
+    /// All targets are excluded or unreadable.
+    #[error("nothing was saved: all targets are excluded or cannot be read")]
+    Empty {
+        /// What could not be read.
+        errors: Vec<SourceError>,
+    },
+    /// Standard input or the command's output broke, or the command failed.
+    #[error("cannot save {}", filename.display())]
+    Stream {
+        /// The file it was to become.
+        filename: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A thread cannot be started.
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
+    /// Blobs cannot be stored.
+    #[error("cannot store what was read")]
+    Store(#[source] SaveError),
+    /// The snapshot itself cannot be stored.
+    #[error("cannot store the snapshot")]
+    Snapshot(#[source] SaveError),
+    /// The caller ended it. What was stored is used by the next backup.
+    #[error("the backup was cancelled")]
+    Cancelled,
+}
+
+/// Makes a snapshot. The caller holds the repository's lock and drops the future only to give up.
+///
+/// Trouble with single files is in the summary. Cancelling ends it within seconds and leaves no snapshot.
+pub async fn backup(
+    repository: &IndexedRepository,
+    options: &BackupOptions,
+    source: BackupSource,
+    progress: Arc<dyn BackupProgress>,
+    cancel: CancellationToken,
+) -> Result<BackupSummary, BackupError> {
+    let began = Instant::now();
+    let zone = TimeZone::system();
+    let start = now(&zone);
+    raise_open_files();
+    let input = Input::resolve(options, source).await?;
+    let paths = input.snapshot_paths();
+    let time = options.time.unwrap_or(start);
+    let new = NewSnapshot {
+        hostname: &options.hostname,
+        paths: &paths,
+        tags: &options.tags,
+        time,
+    };
+    let parent = find_parent(repository, &options.parent, new)
+        .await
+        .map_err(BackupError::Parent)?;
+
+    let run = Arc::new(prepare(
+        repository,
+        options,
+        &input,
+        zone.clone(),
+        progress,
+    )?);
+    input
+        .missing()
+        .iter()
+        .for_each(|path| run.error(path, "does not exist, skipping"));
+    let filename = input.filename();
+    let old_root = parent.as_ref().map(|(_, snapshot)| snapshot.tree);
+    let threads = threads(options);
+    let worked = work(
+        &run,
+        input,
+        Plan {
+            threads,
+            time,
+            old_root,
+        },
+        &cancel,
+    )
+    .await;
+    let root = match worked {
+        Ok(root) => root,
+        Err(failure) => return Err(give_up(&run, failure, filename).await),
+    };
+    let counts = run.tally.counts();
+    if root.is_empty {
+        return Err(BackupError::Empty {
+            errors: counts.errors,
+        });
+    }
+    if let Some(writer) = run.store.writer() {
+        writer.finish().await.map_err(BackupError::Store)?;
+    }
+    let mut summary = BackupSummary {
+        backup_start: start,
+        backup_end: now(&zone),
+        duration: Duration::ZERO,
+        files: counts.files,
+        dirs: counts.dirs,
+        stored: run.store.summary(),
+        total_bytes_processed: counts.bytes,
+        parent: parent.as_ref().map(|(id, _)| *id),
+        snapshot_id: None,
+        errors: counts.errors,
+        errors_count: counts.errors_count,
+        notes: counts.notes,
+        notes_count: counts.notes_count,
+    };
+    let is_unchanged = options.skip_if_unchanged && old_root == Some(root.tree);
+    if !options.dry_run && !is_unchanged {
+        if cancel.is_cancelled() {
+            return Err(BackupError::Cancelled);
+        }
+        summary.snapshot_id =
+            Some(save_snapshot(repository, options, (time, paths), root, &summary).await?);
+    }
+    summary.duration = began.elapsed();
+    Ok(summary)
+}
+
+/// What is saved, found and opened.
+enum Input {
+    Targets(Arc<Targets>),
+    Stream {
+        path: PathBuf,
+        reader: Box<dyn std::io::Read + Send>,
+        stopper: Option<CommandStopper>,
+    },
+}
+
+impl Input {
+    async fn resolve(options: &BackupOptions, source: BackupSource) -> Result<Self, BackupError> {
+        match source {
+            BackupSource::Paths => {
+                let given = options.paths.clone();
+                let resolved = tokio::task::spawn_blocking(move || Targets::resolve(&given)).await;
+                let resolved =
+                    resolved.map_err(|error| BackupError::Thread(std::io::Error::other(error)))?;
+                Ok(Self::Targets(Arc::new(
+                    resolved.map_err(BackupError::Targets)?,
+                )))
+            }
+            BackupSource::Stdin { filename, reader } => {
+                let path = stream_path(&filename).map_err(BackupError::Targets)?;
+                Ok(Self::Stream {
+                    path,
+                    reader,
+                    stopper: None,
+                })
+            }
+            BackupSource::Command { filename, command } => {
+                let path = stream_path(&filename).map_err(BackupError::Targets)?;
+                let reader = CommandReader::start(&command).map_err(BackupError::Targets)?;
+                let stopper = Some(reader.stopper());
+                Ok(Self::Stream {
+                    path,
+                    reader: Box::new(reader),
+                    stopper,
+                })
+            }
+        }
+    }
+
+    fn snapshot_paths(&self) -> Vec<String> {
+        match self {
+            Self::Targets(targets) => targets
+                .paths
+                .iter()
+                .map(|path| path.to_string_lossy().into_owned())
+                .collect(),
+            Self::Stream { path, .. } => vec![path.to_string_lossy().into_owned()],
+        }
+    }
+
+    fn missing(&self) -> &[PathBuf] {
+        match self {
+            Self::Targets(targets) => &targets.missing,
+            Self::Stream { .. } => &[],
+        }
+    }
+
+    fn filename(&self) -> PathBuf {
+        match self {
+            Self::Targets(_) => PathBuf::new(),
+            Self::Stream { path, .. } => path.clone(),
+        }
+    }
+}
+
+/// What the threads of a run need besides the run.
+#[derive(Clone, Copy)]
+struct Plan {
+    threads: usize,
+    time: Time,
+    old_root: Option<repository::BlobId>,
+}
+
+fn prepare(
+    repository: &IndexedRepository,
+    options: &BackupOptions,
+    input: &Input,
+    zone: TimeZone,
+    progress: Arc<dyn BackupProgress>,
+) -> Result<Run, BackupError> {
+    let targets = match input {
+        Input::Targets(targets) => targets.paths.clone(),
+        Input::Stream { .. } => Vec::new(),
+    };
+    let tables = ChunkerTables::new(repository.config().chunker_polynomial())
+        .ok_or(BackupError::Polynomial)?;
+    Ok(Run {
+        repository: repository.clone(),
+        runtime: Handle::current(),
+        store: Store::new(repository, options.dry_run),
+        metadata: MetadataReader::new(zone, options.with_atime),
+        tables,
+        rules: Rules {
+            excludes: options.excludes.clone(),
+            devices: options
+                .one_file_system
+                .then(|| Devices::of_targets(&targets)),
+            ignore_inode: options.ignore_inode,
+            ignore_ctime: options.ignore_ctime,
+            skip_lost_and_found: options.skip_lost_and_found,
+            targets,
+            is_stream: matches!(input, Input::Stream { .. }),
+        },
+        tally: Tally::default(),
+        progress,
+        scheduler: Scheduler::new((12 + 4 * threads(options)).min(48)),
+        root: Mutex::new(None),
+    })
+}
+
+fn threads(options: &BackupOptions) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    options.read_threads.unwrap_or_else(cores).clamp(1, 64)
+}
+
+/// Lets plain threads do the work and waits for them, or for the caller's patience to end.
+async fn work(
+    run: &Arc<Run>,
+    input: Input,
+    plan: Plan,
+    cancel: &CancellationToken,
+) -> Result<Root, Failure> {
+    let _guard = StopOnDrop(Arc::clone(run));
+    let stopper = match &input {
+        Input::Stream { stopper, .. } => stopper.clone(),
+        Input::Targets(_) => None,
+    };
+    let (sender, mut receiver) = oneshot::channel();
+    let threads_run = Arc::clone(run);
+    let spawned = std::thread::Builder::new()
+        .name("save".to_owned())
+        .spawn(move || {
+            // Nobody listens any more when the caller has given up.
+            let _ = sender.send(perform(&threads_run, input, plan));
+        });
+    spawned.map_err(Failure::Stream)?;
+    tokio::select! {
+        result = &mut receiver => return result.unwrap_or(Err(Failure::Cancelled)),
+        () = cancel.cancelled() => {}
+    }
+    run.scheduler.stop(Failure::Cancelled);
+    if let Some(stopper) = stopper {
+        stopper.stop();
+    }
+    // A thread that waits for standard input cannot be woken; it ends with the process.
+    let _ = tokio::time::timeout(REST, receiver).await;
+    Err(Failure::Cancelled)
+}
+
+fn perform(run: &Arc<Run>, input: Input, plan: Plan) -> Result<Root, Failure> {
+    match input {
+        Input::Targets(targets) => std::thread::scope(|scope| {
+            if run.progress.wants_scan() {
+                let (run, targets) = (Arc::clone(run), Arc::clone(&targets));
+                let builder = std::thread::Builder::new().name("scan".to_owned());
+                let scan = move || scan::scan(&run, &targets.layout, &targets.working_directory);
+                if let Err(error) = builder.spawn_scoped(scope, scan) {
+                    tracing::warn!(%error, "cannot count files ahead");
+                }
+            }
+            plant::plant_targets(
+                run,
+                &targets.layout,
+                &targets.working_directory,
+                plan.old_root,
+            );
+            run.work(plan.threads)
+        }),
+        Input::Stream { path, reader, .. } => {
+            plant::plant_stream(run, &path, reader, plan.time, plan.old_root);
+            run.work(plan.threads)
+        }
+    }
+}
+
+/// Ends the run when the future is dropped.
+struct StopOnDrop(Arc<Run>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.scheduler.stop(Failure::Cancelled);
+    }
+}
+
+/// After a cancelled run, uploads what is packed, so that the next one finds it.
+async fn give_up(run: &Run, failure: Failure, filename: PathBuf) -> BackupError {
+    match failure {
+        Failure::Store(source) => BackupError::Store(source),
+        Failure::Stream(source) if run.rules.is_stream => BackupError::Stream { filename, source },
+        Failure::Stream(source) => BackupError::Thread(source),
+        Failure::Cancelled => {
+            if let Some(writer) = run.store.writer() {
+                match tokio::time::timeout(REST, writer.finish()).await {
+                    Ok(Ok(_)) => {}
+                    Ok(Err(error)) => {
+                        tracing::warn!(error = run::chain(&error), "the last packs are lost")
+                    }
+                    Err(_) => tracing::warn!("the last packs were not uploaded in time"),
+                }
+            }
+            BackupError::Cancelled
+        }
+    }
+}
+
+async fn save_snapshot(
+    repository: &IndexedRepository,
+    options: &BackupOptions,
+    (time, paths): (Time, Vec<String>),
+    root: Root,
+    summary: &BackupSummary,
+) -> Result<SnapshotId, BackupError> {
+    let snapshot = Snapshot {
+        time,
+        parent: summary.parent,
+        tree: root.tree,
+        paths,
+        hostname: options.hostname.clone(),
+        username: options.username.clone(),
+        uid: rustix::process::getuid().as_raw(),
+        gid: rustix::process::getgid().as_raw(),
+        excludes: options.excludes.recorded().to_vec(),
+        tags: options.tags.clone(),
+        original: None,
+        program_version: options.program_version.clone(),
+        summary: Some(summary.for_snapshot()),
+    };
+    snapshot
+        .save(repository)
+        .await
+        .map_err(BackupError::Snapshot)
+}
+
+fn now(zone: &TimeZone) -> Time {
+    Time::from(&Zoned::now().with_time_zone(zone.clone()))
+}
+
+/// Deep trees need an open directory per level; the customary soft limit is for programs that use `select`.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        let raised = Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        };
+        if let Err(error) = setrlimit(Resource::Nofile, raised) {
+            tracing::debug!(%error, "cannot raise the number of open files");
+        }
+    }
+}
