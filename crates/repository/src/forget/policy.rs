@@ -167,9 +167,9 @@ impl fmt::Display for ForgetPolicy {
                 self.within
             ));
         }
-        match clauses.is_empty() {
-            true => formatter.write_str("remove"),
-            false => write!(formatter, "keep {}", clauses.join(" and ")),
+        if clauses.is_empty() {
+            return formatter.write_str("remove");
         }
+        write!(formatter, "keep {}", clauses.join(" and "))
     }
 }

@@ -11,10 +11,6 @@ use crate::id::SnapshotId;
 
 /// What the snapshots of one group have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "three independent switches of one option"
-)]
 pub struct GroupBy {
     /// The host.
     pub host: bool,

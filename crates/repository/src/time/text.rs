@@ -97,13 +97,9 @@ fn fraction(tail: &[u8]) -> Option<(u32, &[u8])> {
         return None;
     }
     let mut nanoseconds = 0;
-    for place in 0..9 {
-        let digit = if place < length {
-            u32::from(digits[place] - b'0')
-        } else {
-            0
-        };
-        nanoseconds = nanoseconds * 10 + digit;
+    let padded = digits[..length].iter().chain(std::iter::repeat(&b'0'));
+    for digit in padded.take(9) {
+        nanoseconds = nanoseconds * 10 + u32::from(digit - b'0');
     }
     Some((nanoseconds, &digits[length..]))
 }

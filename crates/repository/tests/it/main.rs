@@ -1,5 +1,12 @@
 //! Integration tests of the repository crate.
 
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "helpers of tests fail the test like the tests themselves"
+)]
+
+mod fixtures;
 mod forget;
 mod keys;
 mod lock;
