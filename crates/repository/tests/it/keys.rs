@@ -152,7 +152,7 @@ async fn a_damaged_key_is_listed_with_its_error() {
     .await
     .unwrap();
     backend.damage(&Handle::new(FileKind::Key, id.to_hex()), |bytes| {
-        bytes.truncate(10)
+        bytes.truncate(10);
     });
     let listed = keys::list(&repository).await.unwrap();
     assert_eq!(listed.iter().filter(|key| key.file.is_err()).count(), 1);
