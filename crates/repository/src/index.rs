@@ -23,10 +23,13 @@ pub(crate) use table::Entry;
 use added::Added;
 use table::Table;
 
+/// An index file is written when it names so many blobs; restic's number.
+pub(crate) const FULL_BLOBS: usize = 50_000;
+
 /// A compact index.
 #[derive(Debug, Default)]
 pub struct Index {
-    files: Vec<IndexId>,
+    files: Vec<IndexedFile>,
     packs: Vec<PackId>,
     tables: [Table; 2],
     added: Added,
@@ -34,7 +37,12 @@ pub struct Index {
 
 impl Index {
     /// The index files it was read from.
-    pub fn files(&self) -> &[IndexId] {
+    pub fn files(&self) -> impl ExactSizeIterator<Item = IndexId> + '_ {
+        self.files.iter().map(|file| file.id)
+    }
+
+    /// The index files it was read from, with the packs each of them names.
+    pub(crate) fn indexed_files(&self) -> &[IndexedFile] {
         &self.files
     }
 
@@ -64,13 +72,19 @@ impl Index {
     /// Every place of a blob.
     pub fn locations(&self, handle: &BlobHandle) -> Vec<BlobLocation> {
         let known = self.table(handle.kind).find(&handle.id);
-        known.iter().map(|entry| self.location(entry)).chain(self.added.lookup(handle)).collect()
+        known
+            .iter()
+            .map(|entry| self.location(entry))
+            .chain(self.added.lookup(handle))
+            .collect()
     }
 
     /// Every blob that the index files named, with each of its places, in no useful order.
     pub fn iter(&self) -> impl Iterator<Item = (BlobHandle, BlobLocation)> + '_ {
         BlobKind::ALL.into_iter().flat_map(move |kind| {
-            self.table(kind).iter().map(move |entry| (entry.handle(kind), self.location(entry)))
+            self.table(kind)
+                .iter()
+                .map(move |entry| (entry.handle(kind), self.location(entry)))
         })
     }
 
@@ -108,6 +122,28 @@ impl Index {
         }
     }
 
+    /// The positions of the copies of each blob, blob by blob.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = std::ops::Range<usize>> + '_ {
+        let mut start = 0;
+        let total = self.entry_count();
+        std::iter::from_fn(move || {
+            if start == total {
+                return None;
+            }
+            let (kind, first) = self.entry(start);
+            let is_copy = |position: &usize| {
+                let (other, entry) = self.entry(*position);
+                other == kind && entry.id() == first.id()
+            };
+            let group = start
+                ..(start + 1..total)
+                    .find(|position| !is_copy(position))
+                    .unwrap_or(total);
+            start = group.end;
+            Some(group)
+        })
+    }
+
     /// All entries grouped by pack and ordered by offset.
     pub(crate) fn by_pack(&self) -> PackOrder {
         PackOrder::new(self)
@@ -132,6 +168,17 @@ impl Index {
     }
 }
 
+/// An index file and the packs it names, by their numbers.
+#[derive(Debug)]
+pub(crate) struct IndexedFile {
+    /// The file.
+    pub(crate) id: IndexId,
+    /// Numbers of its packs.
+    pub(crate) packs: Vec<u32>,
+    /// How many blobs it names.
+    pub(crate) blobs: usize,
+}
+
 /// A pack and its blobs, as an index file names them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct IndexedPack {
@@ -140,4 +187,3 @@ pub(crate) struct IndexedPack {
     /// Its blobs.
     pub(crate) blobs: Vec<crate::pack::PackedBlob>,
 }
-

@@ -24,7 +24,9 @@ pub mod tree;
 pub mod index;
 pub mod indexed;
 pub mod pack;
+pub mod prune;
 pub mod repository;
+mod used;
 pub mod writer;
 
 pub use blob::{BlobHandle, BlobKind, BlobLocation};

@@ -16,6 +16,7 @@ use crate::crypto::{MasterKey, OVERHEAD};
 use crate::id::PackId;
 
 pub(crate) use builder::{FinishedPack, PackBuilder};
+pub(crate) use header::entry_bytes;
 pub use header::{HeaderError, header_bytes};
 
 /// Bytes of the length at the very end of a pack.
@@ -56,7 +57,9 @@ impl PackedBlob {
 pub fn parse(key: &MasterKey, pack: &[u8]) -> Result<Vec<PackedBlob>, HeaderError> {
     let sealed = header::sealed_length(pack, pack.len() as u64)?;
     let end = pack.len() - LENGTH_BYTES;
-    let plain = key.open(&pack[end - sealed..end]).map_err(HeaderError::Sealed)?;
+    let plain = key
+        .open(&pack[end - sealed..end])
+        .map_err(HeaderError::Sealed)?;
     header::parse_entries(&plain, (end - sealed) as u64)
 }
 
@@ -84,14 +87,20 @@ where
     F: Future<Output = Result<Bytes, E>>,
 {
     let first = pack_bytes.min(FIRST_READ_BYTES);
-    let mut tail = read(pack_bytes - first, first).await.map_err(ReadHeaderError::Read)?;
+    let mut tail = read(pack_bytes - first, first)
+        .await
+        .map_err(ReadHeaderError::Read)?;
     let sealed = header::sealed_length(&tail, pack_bytes).map_err(ReadHeaderError::Header)?;
     let wanted = sealed + LENGTH_BYTES;
     if tail.len() < wanted {
         let length = wanted as u64;
-        tail = read(pack_bytes - length, length).await.map_err(ReadHeaderError::Read)?;
+        tail = read(pack_bytes - length, length)
+            .await
+            .map_err(ReadHeaderError::Read)?;
         if tail.len() < wanted {
-            return Err(ReadHeaderError::Header(HeaderError::TooShort { bytes: tail.len() as u64 }));
+            return Err(ReadHeaderError::Header(HeaderError::TooShort {
+                bytes: tail.len() as u64,
+            }));
         }
     }
     let end = tail.len() - LENGTH_BYTES;
@@ -99,6 +108,11 @@ where
         .open(&tail[end - sealed..end])
         .map_err(|error| ReadHeaderError::Header(HeaderError::Sealed(error)))?;
     header::parse_entries(&plain, pack_bytes - wanted as u64).map_err(ReadHeaderError::Header)
+}
+
+/// Bytes of a header that names nothing, with its length.
+pub(crate) const fn empty_header_bytes() -> u64 {
+    (OVERHEAD + LENGTH_BYTES) as u64
 }
 
 /// The smallest length a stored blob can have.

@@ -20,6 +20,9 @@ use crate::key::ScryptParams;
 
 pub(crate) use files::write as write_file;
 
+/// Size at which a pack is full unless the options say otherwise; restic's.
+const DEFAULT_PACK_BYTES: u32 = 16 << 20;
+
 /// How to create a repository.
 #[derive(Debug, Clone, Default)]
 pub struct CreateOptions {
@@ -151,7 +154,10 @@ struct Inner {
 
 impl std::fmt::Debug for Inner {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Repository").field("location", &self.backend.location()).finish_non_exhaustive()
+        formatter
+            .debug_struct("Repository")
+            .field("location", &self.backend.location())
+            .finish_non_exhaustive()
     }
 }
 
@@ -207,6 +213,11 @@ impl Repository {
     /// The options it was opened with.
     pub fn options(&self) -> &OpenOptions {
         &self.inner.options
+    }
+
+    /// Size in bytes at which a pack is full: the option, or restic's default.
+    pub(crate) fn pack_size_bytes(&self) -> u32 {
+        self.options().pack_size_bytes.unwrap_or(DEFAULT_PACK_BYTES)
     }
 
     /// The master key.

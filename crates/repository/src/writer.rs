@@ -104,6 +104,7 @@ impl BlobWriter {
             index: Arc::clone(&index),
             known: Arc::clone(&known),
             failure: Arc::clone(&failure),
+            forgets: novelty == Novelty::NotInRepository,
         };
         let parallel = repository.backend().connections().clamp(2, MAX_UPLOADS);
         let (queue, packs) = mpsc::unbounded_channel();
@@ -111,14 +112,30 @@ impl BlobWriter {
         let packer = Packer::new(repository.repository(), parallel, queue);
         let uploads = Mutex::new(Some(uploads));
         let counters = Counters::default();
-        Self { shared: Arc::new(Shared { index, novelty, known, packer, counters, failure, uploads }) }
+        Self {
+            shared: Arc::new(Shared {
+                index,
+                novelty,
+                known,
+                packer,
+                counters,
+                failure,
+                uploads,
+            }),
+        }
     }
 
     /// Stores a blob unless the repository or this writer already has it. Blocks while the upload queue is full.
     /// To be called from plain threads, not from within an asynchronous task.
     /// After any upload has failed every further call returns that failure.
     pub fn save(&self, kind: BlobKind, data: &[u8]) -> Result<SavedBlob, SaveError> {
-        self.save_as(BlobHandle { kind, id: BlobId(Id::of(data)) }, data)
+        self.save_as(
+            BlobHandle {
+                kind,
+                id: BlobId(Id::of(data)),
+            },
+            data,
+        )
     }
 
     /// As [`Self::save`] for content whose id was verified before.
@@ -127,14 +144,31 @@ impl BlobWriter {
         shared.failure.check()?;
         let plaintext_bytes = data.len() as u64;
         if !shared.claim(&handle) {
-            return Ok(SavedBlob { id: handle.id, is_new: false, plaintext_bytes, packed_bytes: 0 });
+            return Ok(SavedBlob {
+                id: handle.id,
+                is_new: false,
+                plaintext_bytes,
+                packed_bytes: 0,
+            });
         }
-        let must_compress = shared.novelty == Novelty::NotInWriter { must_compress: true };
+        let must_compress = shared.novelty
+            == Novelty::NotInWriter {
+                must_compress: true,
+            };
         // A failure here leaves a claimed blob unstored, so nothing may be saved after it.
-        let packed_bytes =
-            shared.packer.store(handle, data, must_compress).map_err(|error| shared.failure.set(error))?;
-        shared.counters.add(handle.kind, plaintext_bytes, packed_bytes);
-        Ok(SavedBlob { id: handle.id, is_new: true, plaintext_bytes, packed_bytes })
+        let packed_bytes = shared
+            .packer
+            .store(handle, data, must_compress)
+            .map_err(|error| shared.failure.set(error))?;
+        shared
+            .counters
+            .add(handle.kind, plaintext_bytes, packed_bytes);
+        Ok(SavedBlob {
+            id: handle.id,
+            is_new: true,
+            plaintext_bytes,
+            packed_bytes,
+        })
     }
 
     /// Whether the blob is in the repository or has been saved by this writer.
@@ -161,7 +195,10 @@ impl BlobWriter {
             Some(uploads) => Some(uploads.await),
             None => None,
         } {
-            return Err(self.shared.failure.set(SaveError { object: "packs".to_owned(), source: error.into() }));
+            return Err(self.shared.failure.set(SaveError {
+                object: "packs".to_owned(),
+                source: error.into(),
+            }));
         }
         self.shared.failure.check()?;
         Ok(self.summary())

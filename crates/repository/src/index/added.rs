@@ -21,8 +21,13 @@ pub(super) struct Added {
 
 impl Default for Added {
     fn default() -> Self {
-        let shards = std::iter::repeat_with(RwLock::default).take(2 * SHARDS).collect();
-        Self { packs: RwLock::default(), shards }
+        let shards = std::iter::repeat_with(RwLock::default)
+            .take(2 * SHARDS)
+            .collect();
+        Self {
+            packs: RwLock::default(),
+            shards,
+        }
     }
 }
 
@@ -31,7 +36,8 @@ impl Added {
         let number = {
             let mut packs = self.packs.write();
             packs.push(pack.id);
-            u32::try_from(packs.len() - 1).expect("memory ends long before four thousand million packs")
+            u32::try_from(packs.len() - 1)
+                .expect("memory ends long before four thousand million packs")
         };
         for blob in &pack.blobs {
             let entry = Entry::new(number, blob);
@@ -45,18 +51,27 @@ impl Added {
 
     pub(super) fn contains(&self, handle: &BlobHandle) -> bool {
         let id = handle.id.as_bytes();
-        self.shard(handle).read().find(hash(id), |entry| entry.id() == id).is_some()
+        self.shard(handle)
+            .read()
+            .find(hash(id), |entry| entry.id() == id)
+            .is_some()
     }
 
     pub(super) fn lookup(&self, handle: &BlobHandle) -> Option<BlobLocation> {
         let id = handle.id.as_bytes();
-        let entry = *self.shard(handle).read().find(hash(id), |entry| entry.id() == id)?;
+        let entry = *self
+            .shard(handle)
+            .read()
+            .find(hash(id), |entry| entry.id() == id)?;
         Some(entry.location(self.packs.read()[entry.pack as usize]))
     }
 
     pub(super) fn len(&self, kind: BlobKind) -> usize {
         let start = first_shard(kind);
-        self.shards[start..start + SHARDS].iter().map(|shard| shard.read().len()).sum()
+        self.shards[start..start + SHARDS]
+            .iter()
+            .map(|shard| shard.read().len())
+            .sum()
     }
 
     fn shard(&self, handle: &BlobHandle) -> &RwLock<HashTable<Entry>> {

@@ -2,10 +2,10 @@
 
 use hashbrown::HashMap;
 
-use crate::id::{IndexId, PackId};
-use crate::index::table::{self, Entry, Table};
-use crate::index::{Index, IndexedPack};
 use crate::blob::BlobKind;
+use crate::id::PackId;
+use crate::index::table::{self, Entry, Table};
+use crate::index::{Index, IndexedFile, IndexedPack};
 
 /// Collects packs; [`IndexBuilder::finish`] sorts.
 #[derive(Debug, Default)]
@@ -16,10 +16,11 @@ pub(crate) struct IndexBuilder {
 }
 
 impl IndexBuilder {
-    /// Adds what one index file says of one pack.
-    pub(crate) fn add(&mut self, pack: &IndexedPack) {
+    /// Adds what one index file says of one pack; returns the pack's number.
+    pub(crate) fn add(&mut self, pack: &IndexedPack) -> u32 {
         let packs = &mut self.index.packs;
-        let next = u32::try_from(packs.len()).expect("memory ends long before four thousand million packs");
+        let next = u32::try_from(packs.len())
+            .expect("memory ends long before four thousand million packs");
         let number = *self.numbers.entry(pack.id).or_insert(next);
         if number == next {
             packs.push(pack.id);
@@ -33,6 +34,7 @@ impl IndexBuilder {
             };
             table.push(Entry::new(number, blob));
         }
+        number
     }
 
     /// How often a pack was named again by a further index file.
@@ -40,17 +42,26 @@ impl IndexBuilder {
         self.repeated_packs
     }
 
-    /// Notes that a file was read.
-    pub(crate) fn add_file(&mut self, file: IndexId) {
+    /// Notes a file that was read.
+    pub(crate) fn add_file(&mut self, file: IndexedFile) {
         self.index.files.push(file);
     }
 
     /// Sorts everything, on all cores.
     pub(crate) fn finish(mut self) -> Index {
         drop(self.numbers);
-        let mut buckets: Vec<&mut Vec<Entry>> = self.index.tables.iter_mut().flat_map(Table::buckets).collect();
+        let mut buckets: Vec<&mut Vec<Entry>> = self
+            .index
+            .tables
+            .iter_mut()
+            .flat_map(Table::buckets)
+            .collect();
         let entries: usize = buckets.iter().map(|bucket| bucket.len()).sum();
-        let threads = if entries < 100_000 { 1 } else { std::thread::available_parallelism().map_or(1, usize::from) };
+        let threads = if entries < 100_000 {
+            1
+        } else {
+            std::thread::available_parallelism().map_or(1, usize::from)
+        };
         let share = buckets.len().div_ceil(threads);
         std::thread::scope(|scope| {
             for part in buckets.chunks_mut(share) {

@@ -60,7 +60,10 @@ impl IndexFile {
 }
 
 /// Parses an index file and hands over its packs one by one.
-pub(crate) fn parse(json: &[u8], visit: &mut dyn FnMut(&IndexedPack)) -> Result<(), serde_json::Error> {
+pub(crate) fn parse(
+    json: &[u8],
+    visit: &mut dyn FnMut(&IndexedPack),
+) -> Result<(), serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     FileSeed { visit }.deserialize(&mut deserializer)?;
     deserializer.end()
@@ -83,7 +86,10 @@ struct BlobJson {
     uncompressed_length: u32,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference"
+)]
 const fn is_zero(number: &u32) -> bool {
     *number == 0
 }
@@ -95,7 +101,9 @@ impl From<&PackedBlob> for BlobJson {
             kind: blob.handle.kind,
             offset: blob.offset,
             length: blob.length,
-            uncompressed_length: blob.uncompressed_length.map_or(0, std::num::NonZeroU32::get),
+            uncompressed_length: blob
+                .uncompressed_length
+                .map_or(0, std::num::NonZeroU32::get),
         }
     }
 }
@@ -111,7 +119,10 @@ impl BlobJson {
             )));
         }
         Ok(PackedBlob {
-            handle: BlobHandle { kind: self.kind, id: self.id },
+            handle: BlobHandle {
+                kind: self.kind,
+                id: self.id,
+            },
             offset: self.offset,
             length: self.length,
             uncompressed_length: std::num::NonZeroU32::new(self.uncompressed_length),
@@ -143,12 +154,18 @@ impl<'de> Visitor<'de> for FileSeed<'_> {
         while let Some(field) = map.next_key::<String>()? {
             if field == "packs" {
                 has_packs = true;
-                map.next_value_seed(PacksSeed { visit: &mut *self.visit })?;
+                map.next_value_seed(PacksSeed {
+                    visit: &mut *self.visit,
+                })?;
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
         }
-        if has_packs { Ok(()) } else { Err(serde::de::Error::missing_field("packs")) }
+        if has_packs {
+            Ok(())
+        } else {
+            Err(serde::de::Error::missing_field("packs"))
+        }
     }
 }
 
@@ -178,7 +195,11 @@ impl<'de> Visitor<'de> for PacksSeed<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut packs: A) -> Result<(), A::Error> {
         while let Some(pack) = packs.next_element::<PackJson>()? {
-            let blobs = pack.blobs.into_iter().map(BlobJson::checked).collect::<Result<_, A::Error>>()?;
+            let blobs = pack
+                .blobs
+                .into_iter()
+                .map(BlobJson::checked)
+                .collect::<Result<_, A::Error>>()?;
             (self.visit)(&IndexedPack { id: pack.id, blobs });
         }
         Ok(())

@@ -7,7 +7,7 @@ use futures::stream::{self, StreamExt};
 use parking_lot::Mutex;
 
 use crate::id::{Id, IndexId};
-use crate::index::{Index, IndexBuilder, parse_file};
+use crate::index::{Index, IndexBuilder, IndexedFile, parse_file};
 use crate::repository::{LoadError, Repository, blocking};
 
 /// An index file larger than this is not read. restic's hold at most some ten megabytes.
@@ -41,7 +41,10 @@ pub(crate) async fn load_tolerant(repository: &Repository) -> Result<TolerantInd
     let files = repository
         .list(FileKind::Index)
         .await
-        .map_err(|source| LoadError::Storage { object: "the list of index files".to_owned(), source })?;
+        .map_err(|source| LoadError::Storage {
+            object: "the list of index files".to_owned(),
+            source,
+        })?;
     let builder = Arc::new(Mutex::new(IndexBuilder::default()));
     let parallel = repository.backend().connections().clamp(2, PARALLEL);
     let results: Vec<_> = stream::iter(files)
@@ -53,10 +56,17 @@ pub(crate) async fn load_tolerant(repository: &Repository) -> Result<TolerantInd
         .collect()
         .await;
     let builder = std::mem::take(&mut *builder.lock());
-    let failures = results.into_iter().filter_map(|(id, result)| Some((id, result.err()?))).collect();
+    let failures = results
+        .into_iter()
+        .filter_map(|(id, result)| Some((id, result.err()?)))
+        .collect();
     let repeated_packs = builder.repeated_packs();
     let index = blocking(move || builder.finish()).await;
-    Ok(TolerantIndex { index, failures, repeated_packs })
+    Ok(TolerantIndex {
+        index,
+        failures,
+        repeated_packs,
+    })
 }
 
 async fn load_one(
@@ -72,9 +82,20 @@ async fn load_one(
     }
     let json = repository.load_unpacked(FileKind::Index, &id).await?;
     let parsed = blocking(move || {
-        parse_file(&json, &mut |pack| builder.lock().add(pack))?;
-        builder.lock().add_file(IndexId(id));
+        let mut file = IndexedFile {
+            id: IndexId(id),
+            packs: Vec::new(),
+            blobs: 0,
+        };
+        parse_file(&json, &mut |pack| {
+            file.packs.push(builder.lock().add(pack));
+            file.blobs += pack.blobs.len();
+        })?;
+        builder.lock().add_file(file);
         Ok::<_, serde_json::Error>(())
     });
-    parsed.await.map_err(|error| LoadError::Damaged { object, reason: error.to_string() })
+    parsed.await.map_err(|error| LoadError::Damaged {
+        object,
+        reason: error.to_string(),
+    })
 }

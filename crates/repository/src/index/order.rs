@@ -29,7 +29,8 @@ impl PackOrder {
         }
         for pack in 0..index.packs.len() {
             let range = starts[pack] as usize..starts[pack + 1] as usize;
-            positions[range].sort_unstable_by_key(|position| index.entry(*position as usize).1.offset);
+            positions[range]
+                .sort_unstable_by_key(|position| index.entry(*position as usize).1.offset);
         }
         Self { positions, starts }
     }

@@ -36,11 +36,14 @@ impl Entry {
 
     /// The blob's name.
     pub(crate) const fn handle(&self, kind: BlobKind) -> BlobHandle {
-        BlobHandle { kind, id: BlobId(Id::from_bytes(self.id)) }
+        BlobHandle {
+            kind,
+            id: BlobId(Id::from_bytes(self.id)),
+        }
     }
 
     /// The raw id.
-    pub(super) const fn id(&self) -> &[u8; 32] {
+    pub(crate) const fn id(&self) -> &[u8; 32] {
         &self.id
     }
 
@@ -75,7 +78,10 @@ pub(super) struct Table {
 
 impl Default for Table {
     fn default() -> Self {
-        Self { buckets: vec![Vec::new(); BUCKETS], starts: vec![0; BUCKETS + 1] }
+        Self {
+            buckets: vec![Vec::new(); BUCKETS],
+            starts: vec![0; BUCKETS + 1],
+        }
     }
 }
 
@@ -141,6 +147,9 @@ pub(super) fn sort(bucket: &mut Vec<Entry>) {
 
 fn equal_range(bucket: &[Entry], id: &BlobId) -> Range<usize> {
     let start = bucket.partition_point(|entry| entry.id < *id.as_bytes());
-    let copies = bucket[start..].iter().take_while(|entry| entry.id == *id.as_bytes()).count();
+    let copies = bucket[start..]
+        .iter()
+        .take_while(|entry| entry.id == *id.as_bytes())
+        .count();
     start..start + copies
 }

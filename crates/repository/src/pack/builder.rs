@@ -40,7 +40,10 @@ impl PackBuilder {
     /// An empty pack that takes over a buffer, whose content is dropped and whose memory is used.
     pub(crate) fn new(mut buffer: Vec<u8>) -> Self {
         buffer.clear();
-        Self { buffer, blobs: Vec::new() }
+        Self {
+            buffer,
+            blobs: Vec::new(),
+        }
     }
 
     /// Bytes of the pack so far, without a header.
@@ -80,10 +83,15 @@ impl PackBuilder {
         let base = self.buffer.len();
         let end = u32::try_from(base + other.buffer.len());
         let (Ok(base), Ok(_)) = (u32::try_from(base), end) else {
-            return Err(BlobTooLarge { bytes: other.buffer.len() });
+            return Err(BlobTooLarge {
+                bytes: other.buffer.len(),
+            });
         };
         self.buffer.extend_from_slice(&other.buffer);
-        self.blobs.extend(other.blobs.iter().map(|blob| PackedBlob { offset: blob.offset + base, ..*blob }));
+        self.blobs.extend(other.blobs.iter().map(|blob| PackedBlob {
+            offset: blob.offset + base,
+            ..*blob
+        }));
         Ok(())
     }
 
@@ -96,11 +104,19 @@ impl PackBuilder {
     pub(crate) fn finish(mut self, key: &MasterKey) -> FinishedPack {
         let entries = header::write_entries(&self.blobs);
         key.seal_into(&entries, &mut self.buffer);
-        let length = u32::try_from(entries.len() + OVERHEAD).expect("the number of blobs is bounded by MAX_BLOBS");
+        let length = u32::try_from(entries.len() + OVERHEAD)
+            .expect("the number of blobs is bounded by MAX_BLOBS");
         self.buffer.extend_from_slice(&length.to_le_bytes());
-        debug_assert_eq!(header::header_bytes(&self.blobs), (entries.len() + OVERHEAD + LENGTH_BYTES) as u64);
+        debug_assert_eq!(
+            header::header_bytes(&self.blobs),
+            (entries.len() + OVERHEAD + LENGTH_BYTES) as u64
+        );
         let id = PackId(Id::from_bytes(Sha256::digest(&self.buffer).into()));
-        FinishedPack { id, content: self.buffer, blobs: self.blobs }
+        FinishedPack {
+            id,
+            content: self.buffer,
+            blobs: self.blobs,
+        }
     }
 
     /// Gives the buffer back unused.
@@ -118,6 +134,11 @@ impl PackBuilder {
         let offset = u32::try_from(self.buffer.len()).map_err(|_| too_large())?;
         let length32 = u32::try_from(length).map_err(|_| too_large())?;
         offset.checked_add(length32).ok_or_else(too_large)?;
-        Ok(PackedBlob { handle, offset, length: length32, uncompressed_length })
+        Ok(PackedBlob {
+            handle,
+            offset,
+            length: length32,
+            uncompressed_length,
+        })
     }
 }

@@ -12,7 +12,8 @@ const PLAIN_ENTRY_BYTES: usize = 1 + 4 + 32;
 const COMPRESSED_ENTRY_BYTES: usize = PLAIN_ENTRY_BYTES + 4;
 
 /// How many blobs a pack may hold so that its header stays within what every reader accepts.
-pub(super) const MAX_BLOBS: usize = (MAX_HEADER_BYTES - OVERHEAD - LENGTH_BYTES) / COMPRESSED_ENTRY_BYTES;
+pub(super) const MAX_BLOBS: usize =
+    (MAX_HEADER_BYTES - OVERHEAD - LENGTH_BYTES) / COMPRESSED_ENTRY_BYTES;
 
 /// What is wrong with a pack's header.
 #[derive(Debug, thiserror::Error)]
@@ -66,13 +67,20 @@ pub enum HeaderError {
 
 /// Bytes that the header of these blobs takes in a pack, with its overhead and length.
 pub fn header_bytes<'a>(blobs: impl IntoIterator<Item = &'a PackedBlob>) -> u64 {
-    let entries: usize = blobs.into_iter().map(|blob| entry_bytes(blob.uncompressed_length.is_some())).sum();
+    let entries: usize = blobs
+        .into_iter()
+        .map(|blob| entry_bytes(blob.uncompressed_length.is_some()))
+        .sum();
     (entries + OVERHEAD + LENGTH_BYTES) as u64
 }
 
 /// Bytes that one blob takes in a header.
 pub(crate) const fn entry_bytes(compressed: bool) -> usize {
-    if compressed { COMPRESSED_ENTRY_BYTES } else { PLAIN_ENTRY_BYTES }
+    if compressed {
+        COMPRESSED_ENTRY_BYTES
+    } else {
+        PLAIN_ENTRY_BYTES
+    }
 }
 
 /// The header's plaintext.
@@ -83,7 +91,13 @@ pub(super) fn write_entries(blobs: &[PackedBlob]) -> Vec<u8> {
             BlobKind::Data => 0,
             BlobKind::Tree => 1,
         };
-        header.push(kind + if blob.uncompressed_length.is_some() { 2 } else { 0 });
+        header.push(
+            kind + if blob.uncompressed_length.is_some() {
+                2
+            } else {
+                0
+            },
+        );
         header.extend_from_slice(&blob.length.to_le_bytes());
         if let Some(length) = blob.uncompressed_length {
             header.extend_from_slice(&length.get().to_le_bytes());
@@ -111,7 +125,10 @@ pub(super) fn sealed_length(tail: &[u8], pack_bytes: u64) -> Result<usize, Heade
 }
 
 /// The blobs that a header's plaintext names, which must fill `blob_bytes` exactly.
-pub(super) fn parse_entries(header: &[u8], blob_bytes: u64) -> Result<Vec<PackedBlob>, HeaderError> {
+pub(super) fn parse_entries(
+    header: &[u8],
+    blob_bytes: u64,
+) -> Result<Vec<PackedBlob>, HeaderError> {
     let mut blobs = Vec::with_capacity(header.len() / PLAIN_ENTRY_BYTES);
     let mut rest = header;
     let mut offset = 0_u64;
@@ -129,26 +146,50 @@ pub(super) fn parse_entries(header: &[u8], blob_bytes: u64) -> Result<Vec<Packed
         };
         rest = behind;
         let length = word(fields, 1);
-        let uncompressed_length = if compressed { NonZeroU32::new(word(fields, 5)) } else { None };
-        let id: [u8; 32] = fields[fields.len() - 32..].try_into().expect("the entry ends with 32 bytes of id");
+        let uncompressed_length = if compressed {
+            NonZeroU32::new(word(fields, 5))
+        } else {
+            None
+        };
+        let id: [u8; 32] = fields[fields.len() - 32..]
+            .try_into()
+            .expect("the entry ends with 32 bytes of id");
         let end = offset + u64::from(length);
         let Ok(start) = u32::try_from(offset) else {
             return Err(HeaderError::EntryRange { entry });
         };
-        if end > blob_bytes || length < super::smallest_blob() || (compressed && uncompressed_length.is_none()) {
+        if end > blob_bytes
+            || length < super::smallest_blob()
+            || (compressed && uncompressed_length.is_none())
+        {
             return Err(HeaderError::EntryRange { entry });
         }
-        let handle = BlobHandle { kind, id: BlobId(Id::from_bytes(id)) };
-        blobs.push(PackedBlob { handle, offset: start, length, uncompressed_length });
+        let handle = BlobHandle {
+            kind,
+            id: BlobId(Id::from_bytes(id)),
+        };
+        blobs.push(PackedBlob {
+            handle,
+            offset: start,
+            length,
+            uncompressed_length,
+        });
         offset = end;
     }
     if offset == blob_bytes {
         Ok(blobs)
     } else {
-        Err(HeaderError::Trailing { named: offset, present: blob_bytes })
+        Err(HeaderError::Trailing {
+            named: offset,
+            present: blob_bytes,
+        })
     }
 }
 
 fn word(fields: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes(fields[at..at + 4].try_into().expect("four bytes were sliced"))
+    u32::from_le_bytes(
+        fields[at..at + 4]
+            .try_into()
+            .expect("four bytes were sliced"),
+    )
 }

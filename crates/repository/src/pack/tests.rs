@@ -5,16 +5,29 @@ use crate::blob::BlobKind;
 use crate::id::{BlobId, Id};
 
 fn handle(kind: BlobKind, content: &[u8]) -> BlobHandle {
-    BlobHandle { kind, id: BlobId(Id::of(content)) }
+    BlobHandle {
+        kind,
+        id: BlobId(Id::of(content)),
+    }
 }
 
 fn sample(key: &MasterKey, count: usize) -> FinishedPack {
     let mut builder = PackBuilder::new(Vec::new());
     for number in 0..count {
         let content = vec![u8::try_from(number % 251).unwrap(); number];
-        let kind = if number % 3 == 0 { BlobKind::Tree } else { BlobKind::Data };
-        let uncompressed = if number % 2 == 0 { None } else { NonZeroU32::new(77) };
-        builder.seal(key, handle(kind, &content), &content, uncompressed).unwrap();
+        let kind = if number % 3 == 0 {
+            BlobKind::Tree
+        } else {
+            BlobKind::Data
+        };
+        let uncompressed = if number % 2 == 0 {
+            None
+        } else {
+            NonZeroU32::new(77)
+        };
+        builder
+            .seal(key, handle(kind, &content), &content, uncompressed)
+            .unwrap();
     }
     builder.finish(key)
 }
@@ -28,7 +41,10 @@ fn a_parsed_header_names_what_was_put_in() {
         assert_eq!(parse(&key, &pack.content).unwrap(), pack.blobs);
         let last = pack.blobs.last().unwrap();
         let blob_end = u64::from(last.offset + last.length);
-        assert_eq!(blob_end + header_bytes(&pack.blobs), pack.content.len() as u64);
+        assert_eq!(
+            blob_end + header_bytes(&pack.blobs),
+            pack.content.len() as u64
+        );
     }
 }
 
@@ -36,9 +52,13 @@ fn a_parsed_header_names_what_was_put_in() {
 fn packs_that_were_joined_parse_as_one() {
     let key = MasterKey::random();
     let mut first = PackBuilder::new(Vec::new());
-    first.seal(&key, handle(BlobKind::Data, b"one"), b"one", None).unwrap();
+    first
+        .seal(&key, handle(BlobKind::Data, b"one"), b"one", None)
+        .unwrap();
     let mut second = PackBuilder::new(Vec::new());
-    second.seal(&key, handle(BlobKind::Data, b"two"), b"two", None).unwrap();
+    second
+        .seal(&key, handle(BlobKind::Data, b"two"), b"two", None)
+        .unwrap();
     first.append(&second).unwrap();
     let pack = first.finish(&key);
     let blobs = parse(&key, &pack.content).unwrap();
@@ -93,12 +113,30 @@ fn header_entries_that_do_not_fit_are_refused() {
         bytes
     };
     assert!(header::parse_entries(&entry(0, 40), 40).is_ok());
-    assert!(matches!(header::parse_entries(&entry(0, 40), 41), Err(HeaderError::Trailing { .. })));
-    assert!(matches!(header::parse_entries(&entry(0, u32::MAX), 41), Err(HeaderError::EntryRange { .. })));
-    assert!(matches!(header::parse_entries(&entry(0, 3), 3), Err(HeaderError::EntryRange { .. })));
-    assert!(matches!(header::parse_entries(&entry(2, 40), 40), Err(HeaderError::EntryRange { .. })));
-    assert!(matches!(header::parse_entries(&entry(9, 40), 40), Err(HeaderError::EntryType { .. })));
-    assert!(matches!(header::parse_entries(&entry(0, 40)[..9], 40), Err(HeaderError::EntryCut { .. })));
+    assert!(matches!(
+        header::parse_entries(&entry(0, 40), 41),
+        Err(HeaderError::Trailing { .. })
+    ));
+    assert!(matches!(
+        header::parse_entries(&entry(0, u32::MAX), 41),
+        Err(HeaderError::EntryRange { .. })
+    ));
+    assert!(matches!(
+        header::parse_entries(&entry(0, 3), 3),
+        Err(HeaderError::EntryRange { .. })
+    ));
+    assert!(matches!(
+        header::parse_entries(&entry(2, 40), 40),
+        Err(HeaderError::EntryRange { .. })
+    ));
+    assert!(matches!(
+        header::parse_entries(&entry(9, 40), 40),
+        Err(HeaderError::EntryType { .. })
+    ));
+    assert!(matches!(
+        header::parse_entries(&entry(0, 40)[..9], 40),
+        Err(HeaderError::EntryCut { .. })
+    ));
 }
 
 proptest! {

@@ -26,7 +26,9 @@ impl Counters {
         };
         counter.blobs.fetch_add(1, Ordering::Relaxed);
         counter.bytes.fetch_add(bytes, Ordering::Relaxed);
-        counter.packed_bytes.fetch_add(packed_bytes, Ordering::Relaxed);
+        counter
+            .packed_bytes
+            .fetch_add(packed_bytes, Ordering::Relaxed);
     }
 
     pub(super) fn summary(&self) -> WriterSummary {

@@ -19,9 +19,13 @@ impl Failure {
     /// Notes a failure unless there was one before, and returns the one that counts.
     pub(super) fn set(&self, error: SaveError) -> SaveError {
         let mut first = self.first.lock();
-        let (object, source) = first.get_or_insert_with(|| (error.object, SharedError(error.source.into())));
+        let (object, source) =
+            first.get_or_insert_with(|| (error.object, SharedError(error.source.into())));
         self.is_set.store(true, Ordering::Release);
-        SaveError { object: object.clone(), source: Box::new(source.clone()) }
+        SaveError {
+            object: object.clone(),
+            source: Box::new(source.clone()),
+        }
     }
 
     pub(super) fn is_set(&self) -> bool {
@@ -33,9 +37,10 @@ impl Failure {
             return Ok(());
         }
         match &*self.first.lock() {
-            Some((object, source)) => {
-                Err(SaveError { object: object.clone(), source: Box::new(source.clone()) })
-            }
+            Some((object, source)) => Err(SaveError {
+                object: object.clone(),
+                source: Box::new(source.clone()),
+            }),
             None => Ok(()),
         }
     }

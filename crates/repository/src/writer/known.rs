@@ -16,7 +16,11 @@ pub(super) struct Known {
 
 impl Default for Known {
     fn default() -> Self {
-        Self { shards: std::iter::repeat_with(Mutex::default).take(2 * SHARDS).collect() }
+        Self {
+            shards: std::iter::repeat_with(Mutex::default)
+                .take(2 * SHARDS)
+                .collect(),
+        }
     }
 }
 
@@ -34,13 +38,20 @@ impl Known {
 
     pub(super) fn contains(&self, handle: &BlobHandle) -> bool {
         let id = handle.id.as_bytes();
-        self.shard(handle).lock().find(hash(id), |known| known == id).is_some()
+        self.shard(handle)
+            .lock()
+            .find(hash(id), |known| known == id)
+            .is_some()
     }
 
     /// Forgets a blob, which the index has learned by now.
     pub(super) fn remove(&self, handle: &BlobHandle) {
         let id = handle.id.as_bytes();
-        if let Ok(entry) = self.shard(handle).lock().find_entry(hash(id), |known| known == id) {
+        if let Ok(entry) = self
+            .shard(handle)
+            .lock()
+            .find_entry(hash(id), |known| known == id)
+        {
             entry.remove();
         }
     }

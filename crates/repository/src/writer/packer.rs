@@ -15,9 +15,6 @@ use crate::repository::{Repository, SaveError};
 use crate::writer::pool::{Permit, Pool};
 use crate::writer::upload::{Message, SealedPack};
 
-/// Size at which a pack is full unless the options say otherwise; restic's.
-const DEFAULT_PACK_BYTES: u32 = 16 << 20;
-
 /// Room behind the full size for the blob that fills it and the header: the largest piece of a file.
 const SLACK_BYTES: usize = (8 << 20) + (256 << 10);
 
@@ -62,8 +59,12 @@ enum PackerError {
 }
 
 impl Packer {
-    pub(super) fn new(repository: &Repository, uploads: usize, queue: UnboundedSender<Message>) -> Self {
-        let full_bytes = repository.options().pack_size_bytes.unwrap_or(DEFAULT_PACK_BYTES) as usize;
+    pub(super) fn new(
+        repository: &Repository,
+        uploads: usize,
+        queue: UnboundedSender<Message>,
+    ) -> Self {
+        let full_bytes = repository.pack_size_bytes() as usize;
         // Every open pack and every upload can have a buffer, so no one waits for a buffer in an open pack.
         let pool = Pool::new(uploads + OPEN_DATA_PACKS + 1, full_bytes + SLACK_BYTES);
         Self {
@@ -79,14 +80,24 @@ impl Packer {
     }
 
     /// Compresses, seals and packs a blob; returns the bytes it takes in its pack and the pack's header.
-    pub(super) fn store(&self, handle: BlobHandle, data: &[u8], must_compress: bool) -> Result<u64, SaveError> {
+    pub(super) fn store(
+        &self,
+        handle: BlobHandle,
+        data: &[u8],
+        must_compress: bool,
+    ) -> Result<u64, SaveError> {
         if !self.repository.config().has_compression() {
             return self.append(handle, data, None);
         }
-        let plaintext_bytes = u32::try_from(data.len()).map_err(|_| failed(&handle, PackerError::TooLong))?;
+        let plaintext_bytes =
+            u32::try_from(data.len()).map_err(|_| failed(&handle, PackerError::TooLong))?;
         let plaintext_bytes = NonZeroU32::new(plaintext_bytes);
         let is_tree = handle.kind == BlobKind::Tree;
-        let level = if is_tree { self.compression.for_metadata() } else { self.compression };
+        let level = if is_tree {
+            self.compression.for_metadata()
+        } else {
+            self.compression
+        };
         with_compressor(level, |compressor| match compressor.compress(data) {
             Some(content) => self.append(handle, content, plaintext_bytes),
             // restic counts trees that are stored plain as a task for its next prune.
@@ -101,7 +112,11 @@ impl Packer {
 
     /// Hands all open packs over, small ones of data joined, and the end of the queue behind them.
     pub(super) fn finish(&self) -> Result<(), SaveError> {
-        let mut data = self.data.iter().filter_map(|slot| close(slot)).collect::<Vec<_>>();
+        let mut data = self
+            .data
+            .iter()
+            .filter_map(|slot| close(slot))
+            .collect::<Vec<_>>();
         if let [first, second] = &mut data[..]
             && first.builder.len() + second.builder.len() <= self.full_bytes
             && first.builder.append(&second.builder).is_ok()
@@ -126,14 +141,19 @@ impl Packer {
             Slot::Open(pack) => pack,
             empty @ Slot::Empty => {
                 *empty = Slot::Open(Box::new(self.open_pack()));
-                let Slot::Open(pack) = empty else { unreachable!("it was opened in the line before") };
+                let Slot::Open(pack) = empty else {
+                    unreachable!("it was opened in the line before")
+                };
                 pack
             }
         };
         let packed_bytes = pack
             .builder
             .seal(self.repository.key(), handle, content, uncompressed_length)
-            .map_err(|source| SaveError { object: handle.to_string(), source: source.into() })?;
+            .map_err(|source| SaveError {
+                object: handle.to_string(),
+                source: source.into(),
+            })?;
         if pack.builder.len() < self.full_bytes && !pack.builder.is_header_full() {
             return Ok(packed_bytes);
         }
@@ -147,7 +167,10 @@ impl Packer {
 
     fn open_pack(&self) -> OpenPack {
         let (buffer, permit) = self.pool.take();
-        OpenPack { builder: PackBuilder::new(buffer), permit }
+        OpenPack {
+            builder: PackBuilder::new(buffer),
+            permit,
+        }
     }
 
     /// Seals the header and hashes the pack on the thread that filled it.
@@ -157,7 +180,9 @@ impl Packer {
             return Ok(());
         }
         let pack = builder.finish(self.repository.key());
-        self.queue.send(Message::Pack(SealedPack { pack, permit })).map_err(|_| no_uploads())
+        self.queue
+            .send(Message::Pack(SealedPack { pack, permit }))
+            .map_err(|_| no_uploads())
     }
 
     /// A slot for this kind, one that nobody is at work on if there is one.
@@ -167,7 +192,10 @@ impl Packer {
         }
         let first = self.next_slot.fetch_add(1, Ordering::Relaxed);
         let order = (0..OPEN_DATA_PACKS).map(|step| &self.data[(first + step) % OPEN_DATA_PACKS]);
-        order.clone().find_map(Mutex::try_lock).unwrap_or_else(|| self.data[first % OPEN_DATA_PACKS].lock())
+        order
+            .clone()
+            .find_map(Mutex::try_lock)
+            .unwrap_or_else(|| self.data[first % OPEN_DATA_PACKS].lock())
     }
 }
 
@@ -184,18 +212,27 @@ fn with_compressor<T>(level: Compression, work: impl FnOnce(&mut Compressor) -> 
         static COMPRESSORS: RefCell<Vec<(Compression, Compressor)>> = const { RefCell::new(Vec::new()) };
     }
     COMPRESSORS.with_borrow_mut(|compressors| {
-        let place = compressors.iter().position(|(known, _)| *known == level).unwrap_or_else(|| {
-            compressors.push((level, Compressor::new(level)));
-            compressors.len() - 1
-        });
+        let place = compressors
+            .iter()
+            .position(|(known, _)| *known == level)
+            .unwrap_or_else(|| {
+                compressors.push((level, Compressor::new(level)));
+                compressors.len() - 1
+            });
         work(&mut compressors[place].1)
     })
 }
 
 fn failed(handle: &BlobHandle, source: PackerError) -> SaveError {
-    SaveError { object: handle.to_string(), source: source.into() }
+    SaveError {
+        object: handle.to_string(),
+        source: source.into(),
+    }
 }
 
 fn no_uploads() -> SaveError {
-    SaveError { object: "pack".to_owned(), source: PackerError::NoUploads.into() }
+    SaveError {
+        object: "pack".to_owned(),
+        source: PackerError::NoUploads.into(),
+    }
 }

@@ -27,8 +27,15 @@ pub(super) struct Permit {
 impl Pool {
     /// A pool of `buffers` buffers with room for `capacity_bytes` each.
     pub(super) fn new(buffers: usize, capacity_bytes: usize) -> Arc<Self> {
-        let state = Mutex::new(State { available: buffers, free: Vec::new() });
-        Arc::new(Self { state, returned: Condvar::new(), capacity_bytes })
+        let state = Mutex::new(State {
+            available: buffers,
+            free: Vec::new(),
+        });
+        Arc::new(Self {
+            state,
+            returned: Condvar::new(),
+            capacity_bytes,
+        })
     }
 
     /// A buffer; waits until there is one.
@@ -42,7 +49,12 @@ impl Pool {
         drop(state);
         // Untouched memory costs nothing, so the room for the last blob is taken at once and never moved.
         let buffer = used.unwrap_or_else(|| Vec::with_capacity(self.capacity_bytes));
-        (buffer, Permit { pool: Arc::clone(self) })
+        (
+            buffer,
+            Permit {
+                pool: Arc::clone(self),
+            },
+        )
     }
 }
 

@@ -12,15 +12,14 @@ use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::index::{Index, IndexFile, IndexedPack};
+use crate::index::{FULL_BLOBS, Index, IndexFile, IndexedPack};
 use crate::pack::FinishedPack;
 use crate::repository::{Repository, SaveError, blocking, write_file};
 use crate::writer::failure::Failure;
 use crate::writer::known::Known;
 use crate::writer::pool::Permit;
 
-/// An index file is written when it names so many blobs, or is so old; both are restic's.
-const FULL_INDEX_BLOBS: usize = 50_000;
+/// An index file is written when it is so old, full or not; restic's number.
 const FULL_INDEX_AGE: Duration = Duration::from_mins(10);
 
 /// A pack with the right to the memory it is in.
@@ -44,6 +43,8 @@ pub(super) struct Uploader {
     pub(super) index: Arc<Index>,
     pub(super) known: Arc<Known>,
     pub(super) failure: Arc<Failure>,
+    /// Whether the writer may forget a blob that the index has learned.
+    pub(super) forgets: bool,
 }
 
 /// A stored object.
@@ -55,7 +56,8 @@ enum Done {
 impl Uploader {
     pub(super) async fn run(self, mut queue: UnboundedReceiver<Message>, parallel: usize) {
         let mut waiting = VecDeque::new();
-        let mut running: FuturesUnordered<BoxFuture<'_, Result<Done, SaveError>>> = FuturesUnordered::new();
+        let mut running: FuturesUnordered<BoxFuture<'_, Result<Done, SaveError>>> =
+            FuturesUnordered::new();
         let mut file = IndexFile::default();
         let mut file_since = Instant::now();
         let mut is_finishing = false;
@@ -86,7 +88,7 @@ impl Uploader {
                             file_since = Instant::now();
                         }
                         file.add(pack);
-                        if file.blob_count() >= FULL_INDEX_BLOBS || file_since.elapsed() >= FULL_INDEX_AGE {
+                        if file.blob_count() >= FULL_BLOBS || file_since.elapsed() >= FULL_INDEX_AGE {
                             running.push(self.store_index(std::mem::take(&mut file)).boxed());
                         }
                     }
@@ -101,7 +103,10 @@ impl Uploader {
     }
 
     async fn store_pack(&self, sealed: SealedPack) -> Result<Done, SaveError> {
-        let SealedPack { pack: FinishedPack { id, content, blobs }, permit } = sealed;
+        let SealedPack {
+            pack: FinishedPack { id, content, blobs },
+            permit,
+        } = sealed;
         let content = Bytes::from(content);
         write_file(&self.repository, FileKind::Pack, id.0, content.clone()).await?;
         if content.is_unique() {
@@ -116,13 +121,18 @@ impl Uploader {
             (file, json)
         })
         .await;
-        self.repository.save_unpacked(FileKind::Index, &json).await?;
+        self.repository
+            .save_unpacked(FileKind::Index, &json)
+            .await?;
         Ok(Done::Index(file))
     }
 
     /// The index learns the blobs before the writer forgets them, so that no thread finds neither.
     fn publish(&self, file: &IndexFile) {
         self.index.publish(file.packs());
+        if !self.forgets {
+            return;
+        }
         for pack in file.packs() {
             for blob in &pack.blobs {
                 self.known.remove(&blob.handle);

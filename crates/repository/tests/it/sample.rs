@@ -6,6 +6,7 @@ use std::sync::Arc;
 use backend::{Backend, FileKind, Handle};
 use repository::compression::Compression;
 use repository::key::ScryptParams;
+use repository::lock::{Lock, LockKind, LockOptions};
 use repository::tree::{Node, NodeKind, Tree};
 use repository::{
     BlobHandle, BlobId, BlobKind, CreateOptions, IndexedRepository, OpenOptions, Repository,
@@ -143,4 +144,14 @@ pub fn only(backend: &MemoryBackend, kind: FileKind) -> Handle {
     let handles = backend.handles_of(kind);
     assert_eq!(handles.len(), 1, "objects of kind {kind}");
     handles[0].clone()
+}
+
+/// Takes the exclusive lock.
+pub async fn lock(repository: &Repository, kind: LockKind) -> Lock {
+    let options = LockOptions {
+        retry_for: std::time::Duration::ZERO,
+        hostname: "host".to_owned(),
+        username: "user".to_owned(),
+    };
+    Lock::acquire(repository, kind, &options).await.unwrap()
 }
