@@ -44,7 +44,7 @@ pub(crate) struct Listing {
     pub(crate) old: Option<Arc<Tree>>,
     /// Whether a `lost+found` in it is a file system's own.
     pub(crate) is_volume_root: bool,
-    /// Whether it is only the way to a target.
+    /// Whether it is only the way to a target, which is saved whatever the rules say.
     pub(crate) is_of_target: bool,
 }
 

@@ -68,7 +68,7 @@ pub(crate) fn open_directory(run: &Run, found: &Found<'_>) -> Outcome {
         directory.complete_empty(run);
         return Outcome::Pending;
     }
-    let is_volume_root = stat.device_id != listing.device_id || run.rules.targets.contains(&path);
+    let is_volume_root = stat.device_id != listing.device_id || run.rules.is_target(&path);
     let listing = Arc::new(Listing {
         directory,
         path,

@@ -55,10 +55,19 @@ pub(crate) struct Rules {
     pub(crate) ignore_inode: bool,
     pub(crate) ignore_ctime: bool,
     pub(crate) skip_lost_and_found: bool,
-    /// The targets, whose `lost+found` is the volume's.
+    /// The targets, absolute and sorted.
     pub(crate) targets: Vec<PathBuf>,
     /// Whether errors of a stream end the run.
     pub(crate) is_stream: bool,
+}
+
+impl Rules {
+    /// Whether this absolute path was asked for by name.
+    pub(crate) fn is_target(&self, path: &Path) -> bool {
+        self.targets
+            .binary_search_by(|target| target.as_path().cmp(path))
+            .is_ok()
+    }
 }
 
 /// The result of a run.

@@ -47,12 +47,14 @@ impl Scanner<'_> {
             .devices
             .as_ref()
             .and_then(|devices| devices.allowed(&target));
-        let mut waiting = vec![target];
+        let is_target = self.run.rules.is_target(&target);
+        let mut waiting = vec![target.clone()];
         while let Some(path) = waiting.pop() {
             if self.run.scheduler.is_stopped() {
                 return;
             }
-            if self.run.rules.excludes.is_excluded(&path) {
+            let is_asked_for = is_target && path == target;
+            if !is_asked_for && self.run.rules.excludes.is_excluded(&path) {
                 continue;
             }
             match symlink_metadata(&path) {

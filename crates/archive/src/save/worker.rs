@@ -94,6 +94,7 @@ impl<'a> Worker<'a> {
         let (Some(folder), Some(name)) = (leaf.path.parent(), leaf.path.file_name()) else {
             return;
         };
+        let is_of_target = run.rules.is_target(&leaf.path);
         let excludes = &run.rules.excludes;
         let is_tagged = || {
             excludes
@@ -101,7 +102,8 @@ impl<'a> Worker<'a> {
                 .iter()
                 .any(|tag| tag.name() != name && tag.is_in(folder))
         };
-        if excludes.is_excluded(&leaf.path) || is_tagged() {
+        // What was asked for by name is saved whatever the excludes say; `.` and `/` ask for no name.
+        if !is_of_target && (excludes.is_excluded(&leaf.path) || is_tagged()) {
             return Arc::clone(&leaf.directory).complete(run, leaf.slot, None);
         }
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -125,8 +127,8 @@ impl<'a> Worker<'a> {
                 .as_ref()
                 .and_then(|devices| devices.allowed(&leaf.path)),
             old: leaf.old.clone(),
-            is_volume_root: run.rules.targets.iter().any(|target| target == folder),
-            is_of_target: true,
+            is_volume_root: run.rules.is_target(folder),
+            is_of_target,
         });
         self.entry(&listing, name.as_bytes(), &leaf.name, leaf.slot);
     }
@@ -163,7 +165,7 @@ impl<'a> Worker<'a> {
     }
 
     fn found(&mut self, found: &Found<'_>) -> Outcome {
-        if self.is_left_out(found) {
+        if !found.listing.is_of_target && self.is_left_out(found) {
             return Outcome::Done(None);
         }
         match found.stat.kind {

@@ -8,7 +8,9 @@
 
 mod diff;
 mod dump;
+mod filter;
 mod find;
 mod restore;
 mod restore_safety;
+mod save;
 mod scene;
