@@ -5,6 +5,7 @@
 pub mod load;
 pub mod run;
 pub mod controller;
+pub mod desired;
 pub mod state;
 
 pub mod get;

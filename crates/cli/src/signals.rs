@@ -1,4 +1,6 @@
-//! SIGINT, SIGTERM and SIGHUP ask the work to stop; a second one ends the process at once.
+//! SIGINT and SIGTERM ask the work to stop; a second one ends the process at once.
+//!
+//! SIGHUP is not among them: restic's `unlock` sends it to the holders of locks to see whether they live.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -7,7 +9,7 @@ use crate::failure::Outcome;
 
 /// Cancels the token at the first signal.
 pub fn cancel_on_signal(cancel: CancellationToken) {
-    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+    let kinds = [SignalKind::interrupt(), SignalKind::terminate()];
     for kind in kinds {
         let cancel = cancel.clone();
         match signal(kind) {

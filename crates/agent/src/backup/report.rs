@@ -53,13 +53,13 @@ pub fn snapshot_stats(path: &str, summary: &BackupSummary) -> SnapshotStats {
         name: summary.snapshot_id.map(|id| id.to_hex()).unwrap_or_default(),
         path: path.to_owned(),
         total_size: Some(session::text::size(summary.total_bytes_processed)),
-        uploaded: Some(session::text::size(summary.data_added_packed)),
-        processing_time: Some(session::text::processing_time(summary.total_duration)),
+        uploaded: Some(session::text::size(summary.data_added_packed())),
+        processing_time: Some(session::text::processing_time(summary.duration)),
         file_stats: Some(FileStats {
-            total_files: count(summary.total_files_processed),
-            new_files: count(summary.files_new),
-            modified_files: count(summary.files_changed),
-            unmodified_files: count(summary.files_unmodified),
+            total_files: count(summary.files.total()),
+            new_files: count(summary.files.new),
+            modified_files: count(summary.files.changed),
+            unmodified_files: count(summary.files.unmodified),
         }),
     }
 }

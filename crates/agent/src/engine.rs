@@ -1,0 +1,246 @@
+//! The engine as a session uses it: open or create, save, keep and remove, check, count, restore.
+//!
+//! Every step takes the lock it needs for as long as it needs it, and gives it back also when it fails.
+
+mod maintenance;
+mod restore;
+mod save;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::secret::BackendSettings;
+use archive::filter::{ExcludeError, PatternError, SizeError};
+use archive::restore::RestoreError;
+use archive::save::BackupError;
+use backend::{Backend, BackendError, LocalBackend};
+use repository::forget::{ForgetError, PolicyError};
+use repository::lock::{Lock, LockError, LockKind, LockOptions};
+use repository::prune::PruneError;
+use repository::snapshot::FindError;
+use repository::{CreateOptions, LoadError, OpenError, OpenOptions, Repository};
+
+use crate::Identity;
+use crate::arguments::ArgumentError;
+use crate::stop::Stop;
+
+pub use maintenance::{Census, RetentionResult};
+pub use restore::RestoredTotals;
+pub use save::SaveRequest;
+
+/// How long a session waits for somebody else's lock before it fails. Its own deadline may end it earlier.
+const LOCK_PATIENCE: Duration = Duration::from_secs(30 * 60);
+
+/// Why a step of a session failed.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The backend needs a client that this version does not have.
+    #[error("the backend {provider} is not supported by this version")]
+    Unsupported {
+        /// Which.
+        provider: &'static str,
+    },
+    /// Whether the repository exists cannot be found out, so it is not created either.
+    #[error("cannot find out whether the repository exists")]
+    Exists(#[source] BackendError),
+    /// The repository cannot be opened or created.
+    #[error("cannot use the repository")]
+    Open(#[source] OpenError),
+    /// The index cannot be read.
+    #[error("cannot read the index")]
+    Index(#[source] LoadError),
+    /// The repository is locked by somebody else, or the lock was lost.
+    #[error("cannot {step}")]
+    Lock {
+        /// What the lock was for.
+        step: &'static str,
+        /// Why.
+        #[source]
+        source: LockError,
+    },
+    /// The target's `args` cannot be obeyed.
+    #[error("{0}")]
+    Arguments(String),
+    /// An exclude pattern is malformed.
+    #[error("the exclude patterns are unusable")]
+    Exclude(#[source] ExcludeError),
+    /// An include or exclude pattern of a restore is malformed.
+    #[error("the patterns of the rule are unusable")]
+    Pattern(#[source] PatternError),
+    /// A size is malformed.
+    #[error("the size limit is unusable")]
+    Size(#[source] SizeError),
+    /// The backup failed.
+    #[error("cannot back up {path}")]
+    Backup {
+        /// The path.
+        path: String,
+        /// Why.
+        #[source]
+        source: BackupError,
+    },
+    /// Some files are not in the snapshot.
+    #[error("{message}")]
+    Incomplete {
+        /// Which, in words.
+        message: String,
+    },
+    /// The retention policy cannot be applied.
+    #[error("the retention policy is refused")]
+    Policy(#[source] PolicyError),
+    /// Snapshots could not be removed.
+    #[error("cannot remove snapshots")]
+    Forget(#[source] ForgetError),
+    /// Some snapshots could not be removed.
+    #[error("cannot remove {count} snapshots, the first is {first}")]
+    ForgetSome {
+        /// How many.
+        count: usize,
+        /// The first.
+        first: String,
+        /// Why that one stays.
+        #[source]
+        source: BackendError,
+    },
+    /// Unused data could not be removed.
+    #[error("cannot prune the repository")]
+    Prune(#[source] PruneError),
+    /// The check could not be carried out.
+    #[error("cannot check the repository: {0}")]
+    Check(String),
+    /// Snapshots cannot be read.
+    #[error("cannot read the snapshots")]
+    Snapshots(#[source] LoadError),
+    /// A rule names a snapshot that does not exist.
+    #[error("cannot find what to restore")]
+    Find(#[source] FindError),
+    /// The host was never backed up here.
+    #[error("the repository has no snapshot of host {host}{}", .path.as_ref().map(|path| format!(" and path {path}")).unwrap_or_default())]
+    NoSnapshot {
+        /// The host.
+        host: String,
+        /// The path.
+        path: Option<String>,
+    },
+    /// The restore failed.
+    #[error("cannot restore snapshot {snapshot}")]
+    Restore {
+        /// The snapshot.
+        snapshot: String,
+        /// Why.
+        #[source]
+        source: RestoreError,
+    },
+    /// The work was stopped.
+    #[error("the work was stopped before it was complete")]
+    Stopped,
+}
+
+impl EngineError {
+    /// All mistakes in a target's `args`.
+    pub fn arguments(errors: &[ArgumentError]) -> Self {
+        Self::Arguments(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    }
+}
+
+/// An opened repository and in whose name it is used.
+#[derive(Debug)]
+pub struct Engine {
+    repository: Repository,
+    machine: String,
+    username: String,
+}
+
+impl Engine {
+    /// Opens the repository, or creates it when its config object is absent; tells whether it did.
+    pub async fn open_or_create(
+        settings: &BackendSettings,
+        identity: &Identity,
+    ) -> Result<(Self, bool), EngineError> {
+        let storage = storage(settings)?;
+        if Repository::exists(storage.as_ref()).await.map_err(EngineError::Exists)? {
+            return Ok((Self::open_at(storage, settings, identity).await?, false));
+        }
+        match Repository::create(Arc::clone(&storage), settings.password(), &CreateOptions::default()).await {
+            Ok(repository) => Ok((Self::new(repository, identity), true)),
+            // Somebody else was faster.
+            Err(OpenError::Exists { .. }) => Ok((Self::open_at(storage, settings, identity).await?, false)),
+            Err(error) => Err(EngineError::Open(error)),
+        }
+    }
+
+    /// Opens an existing repository.
+    pub async fn open(settings: &BackendSettings, identity: &Identity) -> Result<Self, EngineError> {
+        Self::open_at(storage(settings)?, settings, identity).await
+    }
+
+    async fn open_at(
+        storage: Arc<dyn Backend>,
+        settings: &BackendSettings,
+        identity: &Identity,
+    ) -> Result<Self, EngineError> {
+        let repository = Repository::open(storage, settings.password(), &OpenOptions::default())
+            .await
+            .map_err(EngineError::Open)?;
+        Ok(Self::new(repository, identity))
+    }
+
+    fn new(repository: Repository, identity: &Identity) -> Self {
+        Self { repository, machine: identity.machine.clone(), username: identity.username.clone() }
+    }
+
+    /// The place, for people.
+    pub fn location(&self) -> String {
+        self.repository.location()
+    }
+
+    /// Runs a step under a lock. Waiting for the lock ends with the session.
+    async fn with_lock<T>(
+        &self,
+        kind: LockKind,
+        step: &'static str,
+        stop: &Stop,
+        work: impl AsyncFnOnce(&Lock) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        let options = LockOptions {
+            retry_for: LOCK_PATIENCE,
+            hostname: self.machine.clone(),
+            username: self.username.clone(),
+        };
+        let failed = |source| EngineError::Lock { step, source };
+        let lock = tokio::select! {
+            lock = Lock::acquire(&self.repository, kind, &options) => lock.map_err(failed)?,
+            () = stop.token().cancelled() => return Err(EngineError::Stopped),
+        };
+        let result = work(&lock).await;
+        let is_lost = lock.lost().is_cancelled();
+        let released = lock.release().await;
+        let value = result?;
+        if is_lost {
+            return Err(failed(LockError::Lost));
+        }
+        if let Err(error) = released {
+            // The work is done and whole; the lock file becomes stale by itself.
+            tracing::warn!(%error, "cannot release a lock");
+        }
+        Ok(value)
+    }
+}
+
+fn storage(settings: &BackendSettings) -> Result<Arc<dyn Backend>, EngineError> {
+    match settings.local_path() {
+        Some(path) => Ok(Arc::new(LocalBackend::new(path))),
+        None => Err(EngineError::Unsupported { provider: settings.provider() }),
+    }
+}
+
+/// A token that is cancelled when the session stops or its lock is lost.
+fn work_token(stop: &Stop, lock: &Lock) -> (tokio_util::sync::CancellationToken, tokio_util::task::AbortOnDropHandle<()>) {
+    let token = stop.token().child_token();
+    let (lost, cancelled) = (lock.lost().clone(), token.clone());
+    let watch = tokio::spawn(async move {
+        lost.cancelled().await;
+        cancelled.cancel();
+    });
+    (token, tokio_util::task::AbortOnDropHandle::new(watch))
+}

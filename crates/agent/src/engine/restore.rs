@@ -1,0 +1,183 @@
+//! Bringing back what a rule selects.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use archive::filter::{Case, PatternList};
+use archive::restore::{Overwrite, RestoreOptions, RestoreProgress, RestoreSummary, Selection as Entries};
+use repository::SnapshotId;
+use repository::lock::LockKind;
+use repository::snapshot::{self, Snapshot, SnapshotFilter};
+use session::restore::{Choice, Selection};
+
+use super::{Engine, EngineError, work_token};
+use crate::arguments::RestoreArguments;
+use crate::stop::Stop;
+
+/// What all snapshots of one restore brought back.
+#[derive(Debug, Default)]
+pub struct RestoredTotals {
+    snapshots: Vec<String>,
+    files_restored: u64,
+    files_skipped: u64,
+    bytes_restored: u64,
+    errors_count: u64,
+    first_error: Option<String>,
+    warnings: Vec<String>,
+}
+
+impl RestoredTotals {
+    fn add(&mut self, id: SnapshotId, summary: &RestoreSummary) {
+        self.snapshots.push(id.short());
+        self.files_restored += summary.files_restored;
+        self.files_skipped += summary.files_skipped;
+        self.bytes_restored += summary.bytes_restored;
+        self.errors_count += summary.errors_count;
+        let of_warning = summary.warnings.iter().find(|warning| warning.is_failure()).map(ToString::to_string);
+        let error = summary.errors.first().map(|error| format!("{}: {}", error.path.display(), error.message));
+        if self.first_error.is_none() {
+            self.first_error = error.or(of_warning);
+        }
+        self.warnings.extend(summary.warnings.iter().map(ToString::to_string));
+    }
+
+    /// What is missing, in a sentence; `None` when nothing is.
+    pub fn incomplete(&self) -> Option<String> {
+        let first = self.first_error.as_ref()?;
+        Some(if self.errors_count > 1 {
+            format!("{} entries could not be restored, the first: {first}", self.errors_count)
+        } else {
+            format!("not everything could be restored: {first}")
+        })
+    }
+}
+
+impl fmt::Display for RestoredTotals {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "restored {} entries ({}) from snapshot {}, {} were right already",
+            self.files_restored,
+            session::text::size(self.bytes_restored),
+            self.snapshots.join(", "),
+            self.files_skipped
+        )?;
+        self.warnings.iter().try_for_each(|warning| write!(formatter, "; {warning}"))
+    }
+}
+
+impl Engine {
+    /// Restores what the selection names, each snapshot in turn.
+    pub async fn restore(
+        &self,
+        selection: &Selection,
+        arguments: &RestoreArguments,
+        progress: Arc<dyn RestoreProgress>,
+        stop: &Stop,
+    ) -> Result<RestoredTotals, EngineError> {
+        let options = options(selection, arguments)?;
+        self.with_lock(LockKind::Shared, "lock the repository for the restore", stop, async |lock| {
+            let chosen = self.choose(selection).await?;
+            let indexed = self.repository.load_index().await.map_err(EngineError::Index)?;
+            let (token, _watch) = work_token(stop, lock);
+            let mut totals = RestoredTotals::default();
+            for (id, snapshot) in chosen {
+                let summary =
+                    archive::restore::restore(&indexed, &snapshot, &options, Arc::clone(&progress), token.clone())
+                        .await
+                        .map_err(|source| EngineError::Restore { snapshot: id.short(), source })?;
+                totals.add(id, &summary);
+            }
+            Ok(totals)
+        })
+        .await
+    }
+
+    async fn choose(&self, selection: &Selection) -> Result<Vec<(SnapshotId, Snapshot)>, EngineError> {
+        let of_host = SnapshotFilter { hosts: vec![selection.source_host.clone()], ..SnapshotFilter::default() };
+        match &selection.choice {
+            Choice::Snapshots(references) => {
+                let mut found = Vec::new();
+                for reference in references {
+                    // An id is exact; `latest` means the latest of the source host (decision 9).
+                    found.push(snapshot::find(&self.repository, reference, &of_host).await.map_err(EngineError::Find)?);
+                }
+                Ok(found)
+            }
+            Choice::LatestOfPaths(paths) => {
+                let all = self.snapshots_of(&of_host).await?;
+                paths.iter().map(|path| self.latest(&all, selection, Some(path))).collect()
+            }
+            Choice::LatestOfEachPath => {
+                let all = self.snapshots_of(&of_host).await?;
+                let mut paths: Vec<&Vec<String>> = all.iter().map(|(_, snapshot)| &snapshot.paths).collect();
+                paths.sort();
+                paths.dedup();
+                let latest: Vec<_> = paths
+                    .into_iter()
+                    .filter_map(|paths| all.iter().rev().find(|(_, snapshot)| snapshot.paths == *paths).cloned())
+                    .collect();
+                if latest.is_empty() {
+                    return Err(EngineError::NoSnapshot { host: selection.source_host.clone(), path: None });
+                }
+                Ok(latest)
+            }
+        }
+    }
+
+    async fn snapshots_of(&self, filter: &SnapshotFilter) -> Result<Vec<(SnapshotId, Snapshot)>, EngineError> {
+        let mut all = snapshot::load_all(&self.repository).await.map_err(EngineError::Snapshots)?;
+        all.retain(|(_, snapshot)| filter.matches(snapshot));
+        Ok(all)
+    }
+
+    fn latest(
+        &self,
+        all: &[(SnapshotId, Snapshot)],
+        selection: &Selection,
+        path: Option<&String>,
+    ) -> Result<(SnapshotId, Snapshot), EngineError> {
+        all.iter()
+            .rev()
+            .find(|(_, snapshot)| path.is_none_or(|path| snapshot.paths.contains(path)))
+            .cloned()
+            .ok_or_else(|| EngineError::NoSnapshot { host: selection.source_host.clone(), path: path.cloned() })
+    }
+}
+
+fn options(selection: &Selection, arguments: &RestoreArguments) -> Result<RestoreOptions, EngineError> {
+    let list = |patterns: &[String]| {
+        let words: Vec<OsString> = patterns.iter().map(OsString::from).collect();
+        PatternList::compile(&words, Case::Sensitive).map_err(EngineError::Pattern)
+    };
+    let entries = match (selection.include.is_empty(), selection.exclude.is_empty()) {
+        (true, true) => Entries::All,
+        (false, true) => Entries::Include(vec![list(&selection.include)?]),
+        (true, false) => Entries::Exclude(vec![list(&selection.exclude)?]),
+        (false, false) => {
+            return Err(EngineError::Arguments("a rule may have include or exclude, not both".to_owned()));
+        }
+    };
+    let overwrite = match arguments.overwrite.as_deref() {
+        None | Some("always") => Overwrite::Always,
+        Some("if-changed") => Overwrite::IfChanged,
+        Some("if-newer") => Overwrite::IfNewer,
+        Some("never") => Overwrite::Never,
+        Some(other) => {
+            return Err(EngineError::Arguments(format!(
+                "target.args: `--overwrite={other}` is unknown; known are always, if-changed, if-newer, never"
+            )));
+        }
+    };
+    Ok(RestoreOptions {
+        target: PathBuf::from(arguments.target.as_deref().unwrap_or("/")),
+        selection: entries,
+        overwrite,
+        delete: arguments.delete,
+        sparse: arguments.sparse,
+        verify: arguments.verify,
+        ..RestoreOptions::default()
+    })
+}
