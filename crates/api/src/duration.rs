@@ -37,6 +37,9 @@ pub enum DurationError {
         /// What stands there instead.
         rest: String,
     },
+    /// The duration is negative where it must not be.
+    #[error("the duration is negative")]
+    Negative,
     /// The value exceeds 64 bits of nanoseconds, about 292 years.
     #[error("the duration is longer than 292 years")]
     TooLong,
@@ -100,6 +103,13 @@ impl GoDuration {
         };
         Self::from_seconds(self.nanoseconds.saturating_add(half) / 1_000_000_000)
     }
+}
+
+/// Reads a duration that must not be negative, for Rust's clocks.
+pub fn parse(text: &str) -> Result<std::time::Duration, DurationError> {
+    text.parse::<GoDuration>()?
+        .to_std()
+        .ok_or(DurationError::Negative)
 }
 
 impl FromStr for GoDuration {

@@ -4,13 +4,17 @@
 //! repositories belong to other crates. [`crd::crds`] generates the definitions a cluster gets, and the same
 //! schema validates manifests that are read from files ([`manifest`]).
 
+mod suggest;
 mod text;
 
 pub mod conditions;
 pub mod crd;
 pub mod duration;
+pub mod problem;
 pub mod schedule;
+pub mod secret;
 pub mod v1alpha1;
 pub mod v1beta1;
 
+pub use crd::crds;
 pub use k8s_openapi;

@@ -1,0 +1,232 @@
+//! The keys of a backend's Secret, and what a Secret lacks or has too many of.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Secret;
+
+use crate::problem::Problem;
+use crate::suggest::{listed, nearest};
+
+/// The key of the repository password, needed by every backend.
+pub const RESTIC_PASSWORD: &str = "RESTIC_PASSWORD";
+
+/// The key of certificates, as PEM, that servers are verified with besides the system's.
+pub const CA_CERT_DATA: &str = "CA_CERT_DATA";
+
+/// One key a backend reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SecretKey {
+    /// Name of the key.
+    pub name: &'static str,
+    /// When it must be there.
+    pub need: Need,
+}
+
+/// When a key must be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Always.
+    Required,
+    /// Whenever the other one is: without both, the identity of the machine or Pod is used.
+    With(&'static str),
+    /// Never.
+    Optional,
+}
+
+const fn key(name: &'static str, need: Need) -> SecretKey {
+    SecretKey { name, need }
+}
+
+const S3: &[SecretKey] = &[
+    key("AWS_ACCESS_KEY_ID", Need::With("AWS_SECRET_ACCESS_KEY")),
+    key("AWS_SECRET_ACCESS_KEY", Need::With("AWS_ACCESS_KEY_ID")),
+];
+const GCS: &[SecretKey] = &[
+    key("GOOGLE_PROJECT_ID", Need::Optional),
+    key("GOOGLE_SERVICE_ACCOUNT_JSON_KEY", Need::Optional),
+];
+const AZURE: &[SecretKey] = &[
+    key("AZURE_ACCOUNT_NAME", Need::With("AZURE_ACCOUNT_KEY")),
+    key("AZURE_ACCOUNT_KEY", Need::With("AZURE_ACCOUNT_NAME")),
+];
+const SWIFT: &[SecretKey] = &[
+    key("ST_AUTH", Need::Optional),
+    key("ST_USER", Need::Optional),
+    key("ST_KEY", Need::Optional),
+    key("OS_AUTH_URL", Need::Optional),
+    key("OS_REGION_NAME", Need::Optional),
+    key("OS_USERNAME", Need::Optional),
+    key("OS_PASSWORD", Need::Optional),
+    key("OS_TENANT_ID", Need::Optional),
+    key("OS_TENANT_NAME", Need::Optional),
+    key("OS_USER_DOMAIN_NAME", Need::Optional),
+    key("OS_PROJECT_NAME", Need::Optional),
+    key("OS_PROJECT_DOMAIN_NAME", Need::Optional),
+    key("OS_APPLICATION_CREDENTIAL_ID", Need::Optional),
+    key("OS_APPLICATION_CREDENTIAL_NAME", Need::Optional),
+    key("OS_APPLICATION_CREDENTIAL_SECRET", Need::Optional),
+    key("OS_STORAGE_URL", Need::Optional),
+    key("OS_AUTH_TOKEN", Need::Optional),
+];
+const B2: &[SecretKey] = &[
+    key("B2_ACCOUNT_ID", Need::Required),
+    key("B2_ACCOUNT_KEY", Need::Required),
+];
+const REST: &[SecretKey] = &[
+    key("REST_SERVER_USERNAME", Need::With("REST_SERVER_PASSWORD")),
+    key("REST_SERVER_PASSWORD", Need::Optional),
+];
+
+/// Each complete set of keys that Swift accepts.
+const SWIFT_SETS: &[&[&str]] = &[
+    &["ST_AUTH", "ST_USER", "ST_KEY"],
+    &["OS_STORAGE_URL", "OS_AUTH_TOKEN"],
+    &[
+        "OS_AUTH_URL",
+        "OS_APPLICATION_CREDENTIAL_ID",
+        "OS_APPLICATION_CREDENTIAL_SECRET",
+    ],
+    &[
+        "OS_AUTH_URL",
+        "OS_USERNAME",
+        "OS_APPLICATION_CREDENTIAL_NAME",
+        "OS_APPLICATION_CREDENTIAL_SECRET",
+    ],
+    &["OS_AUTH_URL", "OS_USERNAME", "OS_PASSWORD"],
+];
+
+/// The keys a provider (`local`, `s3`, …) reads besides [`RESTIC_PASSWORD`] and [`CA_CERT_DATA`].
+pub fn keys_of(provider: &str) -> &'static [SecretKey] {
+    match provider {
+        "s3" => S3,
+        "gcs" => GCS,
+        "azure" => AZURE,
+        "swift" => SWIFT,
+        "b2" => B2,
+        "rest" => REST,
+        _ => &[],
+    }
+}
+
+/// What a Secret lacks for a provider (errors) and what it has that nobody reads (warnings).
+///
+/// The paths are those of the Secret. No value ever appears.
+pub fn check_secret(provider: &str, secret: &Secret) -> Vec<Problem> {
+    let entries = entries(secret);
+    let mut problems = Vec::new();
+    check_password(&entries, &mut problems);
+    let has = |name: &str| entries.get(name).is_some_and(|value| !value.is_empty());
+    for SecretKey { name, need } in keys_of(provider) {
+        match need {
+            Need::Required if !has(name) => {
+                problems.push(missing(name, provider, &format!("add `{name}`")))
+            }
+            Need::With(other) if has(other) && !has(name) => {
+                problems.push(missing(
+                    name,
+                    provider,
+                    &format!("add `{name}`: it belongs to `{other}`"),
+                ));
+            }
+            _ => {}
+        }
+    }
+    if provider == "swift"
+        && !SWIFT_SETS
+            .iter()
+            .any(|set| set.iter().all(|name| has(name)))
+    {
+        let sets: Vec<String> = SWIFT_SETS
+            .iter()
+            .map(|set| listed(set.iter().copied()))
+            .collect();
+        problems.push(
+            Problem::new("data", "no complete set of keys for the backend swift")
+                .with_fix(format!("add one of these sets: {}", sets.join("; "))),
+        );
+    }
+    check_texts(provider, &entries, &mut problems);
+    check_superfluous(provider, &entries, &mut problems);
+    problems
+}
+
+fn check_password(entries: &BTreeMap<&str, &[u8]>, problems: &mut Vec<Problem>) {
+    let path = format!("data.{RESTIC_PASSWORD}");
+    match entries.get(RESTIC_PASSWORD) {
+        None => problems.push(
+            Problem::new(path, "the repository password is missing")
+                .with_fix(format!("add `{RESTIC_PASSWORD}` to `stringData` and keep a copy: without it nothing can be restored")),
+        ),
+        Some([]) => {
+            problems.push(Problem::new(path, "the repository password is empty").with_fix("choose a long random text"));
+        }
+        Some(value) if value.ends_with(b"\n") => problems.push(
+            Problem::new(path, "the repository password ends with a line break, which counts as part of it")
+                .with_fix("encode it with `printf %s PASSWORD | base64` unless the repository was made so")
+                .as_warning(),
+        ),
+        Some(_) => {}
+    }
+}
+
+/// Every value that is used is text.
+fn check_texts(provider: &str, entries: &BTreeMap<&str, &[u8]>, problems: &mut Vec<Problem>) {
+    for (name, value) in entries {
+        if is_read(provider, name) && (std::str::from_utf8(value).is_err() || value.contains(&0)) {
+            problems.push(
+                Problem::new(format!("data.{name}"), "the value is not text")
+                    .with_fix("encode UTF-8 text as base64, or write it into `stringData`"),
+            );
+        }
+    }
+}
+
+fn check_superfluous(provider: &str, entries: &BTreeMap<&str, &[u8]>, problems: &mut Vec<Problem>) {
+    for name in entries.keys().filter(|name| !is_read(provider, name)) {
+        let known = keys_of(provider)
+            .iter()
+            .map(|key| key.name)
+            .chain([RESTIC_PASSWORD, CA_CERT_DATA]);
+        let fix = match nearest(name, known.filter(|known| !entries.contains_key(known))) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => "remove it if nothing else needs it".to_owned(),
+        };
+        problems.push(
+            Problem::new(
+                format!("data.{name}"),
+                format!("the backend {provider} does not read this key"),
+            )
+            .with_fix(fix)
+            .as_warning(),
+        );
+    }
+}
+
+fn is_read(provider: &str, name: &str) -> bool {
+    name == RESTIC_PASSWORD
+        || name == CA_CERT_DATA
+        || keys_of(provider).iter().any(|key| key.name == name)
+}
+
+fn missing(name: &str, provider: &str, fix: &str) -> Problem {
+    Problem::new(
+        format!("data.{name}"),
+        format!("the backend {provider} needs this key"),
+    )
+    .with_fix(fix)
+}
+
+/// What the cluster would store: `data` with `stringData` over it.
+pub(super) fn entries(secret: &Secret) -> BTreeMap<&str, &[u8]> {
+    let data = secret
+        .data
+        .iter()
+        .flatten()
+        .map(|(name, value)| (name.as_str(), value.0.as_slice()));
+    let texts = secret
+        .string_data
+        .iter()
+        .flatten()
+        .map(|(name, value)| (name.as_str(), value.as_bytes()));
+    data.chain(texts).collect()
+}
