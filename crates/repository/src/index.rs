@@ -16,7 +16,7 @@ use crate::id::{IndexId, PackId};
 pub(crate) use added::hash;
 pub(crate) use builder::IndexBuilder;
 pub(crate) use file::{IndexFile, parse as parse_file};
-pub(crate) use load::load;
+pub(crate) use load::{TolerantIndex, load, load_tolerant};
 pub(crate) use order::PackOrder;
 pub(crate) use table::Entry;
 

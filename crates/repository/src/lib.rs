@@ -21,6 +21,7 @@ pub mod snapshot;
 pub mod stats;
 pub mod tree;
 
+pub mod check;
 pub mod index;
 pub mod indexed;
 pub mod pack;

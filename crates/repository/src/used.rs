@@ -14,6 +14,7 @@ use crate::index::Index;
 use crate::indexed::IndexedRepository;
 use crate::repository::{LoadError, Repository};
 use crate::snapshot::Snapshot;
+use crate::tree::NodeKind;
 
 /// A bit for every entry of an index. The first copy of a blob stands for all of them.
 #[derive(Debug)]
@@ -166,6 +167,12 @@ async fn visit_tree(repository: IndexedRepository, used: Arc<UsedBlobs>, id: Blo
             ..TreeFindings::default()
         };
         for node in &tree.nodes {
+            if node.kind == NodeKind::File && node.content.is_none() {
+                findings.problems.push(format!(
+                    "the file node `{}` has no list of blobs",
+                    node.name_lossy()
+                ));
+            }
             let content = node.content.iter().flatten();
             let data = content.map(|id| BlobHandle {
                 kind: BlobKind::Data,

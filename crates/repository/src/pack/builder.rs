@@ -95,11 +95,6 @@ impl PackBuilder {
         Ok(())
     }
 
-    /// How many blobs it holds.
-    pub(crate) fn blob_count(&self) -> usize {
-        self.blobs.len()
-    }
-
     /// Seals the header and names the pack. Hashes the whole content.
     pub(crate) fn finish(mut self, key: &MasterKey) -> FinishedPack {
         let entries = header::write_entries(&self.blobs);
@@ -117,11 +112,6 @@ impl PackBuilder {
             content: self.buffer,
             blobs: self.blobs,
         }
-    }
-
-    /// Gives the buffer back unused.
-    pub(crate) fn into_buffer(self) -> Vec<u8> {
-        self.buffer
     }
 
     fn place(
