@@ -7,6 +7,7 @@ pub mod diff;
 pub mod dump;
 pub mod filter;
 pub mod find;
+pub mod ls;
 pub mod metadata;
 pub mod parent;
 pub mod path;

@@ -48,14 +48,15 @@ impl Worker<'_> {
         parallel::for_each(batch.leaves.len(), is_stopped, |index| {
             self.make(&batch.leaves[index]);
         });
+        // Before the directories get modes that may keep their owner out.
+        if self.options.verify {
+            self.verify(&batch, summary);
+        }
         for directory in &batch.directories {
             if report.is_stopped() {
                 return;
             }
             self.complete(directory);
-        }
-        if self.options.verify {
-            self.verify(&batch, summary);
         }
     }
 
@@ -280,6 +281,7 @@ impl Worker<'_> {
         match self.writer.target.descriptor(&job.directory) {
             Ok(descriptor) => {
                 let path = || job.directory.path();
+                job.directory.is_complete.store(true, Ordering::Relaxed);
                 self.writer.applier.apply(
                     descriptor.as_fd(),
                     metadata,

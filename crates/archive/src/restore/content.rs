@@ -17,9 +17,9 @@ use crate::restore::parallel;
 use crate::restore::report::{Report, chain};
 
 /// Stored bytes that are read or wait to be decoded.
-const BUDGET_BYTES: u64 = 64 << 20;
+const BUDGET_BYTES: u64 = 32 << 20;
 /// One read of a pack, at most; a larger blob is a read of its own.
-const READ_BYTES: u64 = 8 << 20;
+const READ_BYTES: u64 = 4 << 20;
 /// One read of a pack, where there is little to read and all cores should get a part.
 const SMALLEST_READ_BYTES: u64 = 512 << 10;
 /// Bytes between two blobs that are rather read along than skipped.

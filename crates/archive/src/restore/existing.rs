@@ -116,12 +116,24 @@ fn open(
 ) -> Result<(OwnedFd, bool), Errno> {
     let directory = target.descriptor(directory)?;
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    match rustix::fs::openat(&directory, name, flags | OFlags::RDWR, Mode::empty()) {
-        Err(Errno::ACCESS | Errno::TXTBSY | Errno::PERM) => {}
-        opened => return opened.map(|opened| (opened, true)),
+    let attempts = [
+        // A look must not move the time of the last access.
+        (OFlags::RDWR | OFlags::NOATIME, true),
+        (OFlags::RDWR, true),
+        (OFlags::RDONLY | OFlags::NOATIME, false),
+        (OFlags::RDONLY, false),
+    ];
+    let mut refused = Errno::ACCESS;
+    for (mode, is_writable) in attempts {
+        match rustix::fs::openat(&directory, name, flags | mode, Mode::empty()) {
+            Ok(opened) => return Ok((opened, is_writable)),
+            Err(error @ (Errno::ACCESS | Errno::TXTBSY | Errno::PERM | Errno::ROFS)) => {
+                refused = error;
+            }
+            Err(error) => return Err(error),
+        }
     }
-    rustix::fs::openat(&directory, name, flags | OFlags::RDONLY, Mode::empty())
-        .map(|opened| (opened, false))
+    Err(refused)
 }
 
 /// Which blobs of a file are on disk at their places. A blob the index does not know matches nothing,

@@ -9,7 +9,7 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
@@ -28,6 +28,8 @@ pub(super) struct Directory {
     pub(super) is_fresh: bool,
     /// Does not exist: only in a dry run.
     pub(super) is_absent: bool,
+    /// Has its metadata, which stay.
+    pub(super) is_complete: AtomicBool,
 }
 
 impl Directory {
@@ -76,6 +78,7 @@ pub(super) struct Target {
     next_id: AtomicU64,
     open: Mutex<OpenDirectories>,
     euid: u32,
+    is_dry_run: bool,
 }
 
 #[derive(Debug)]
@@ -107,6 +110,7 @@ impl Target {
             name: CString::default(),
             is_fresh: false,
             is_absent: root.is_none(),
+            is_complete: AtomicBool::new(false),
         };
         let target = Self {
             root,
@@ -117,6 +121,7 @@ impl Target {
                 capacity: usize::try_from(open_files(4).min(OPEN_DIRECTORIES)).unwrap_or(64),
             }),
             euid: rustix::process::geteuid().as_raw(),
+            is_dry_run,
         };
         Ok((target, Arc::new(directory)))
     }
@@ -130,15 +135,24 @@ impl Target {
             return Ok(open);
         }
         let parent = self.descriptor(parent)?;
-        let open = Arc::new(self.open_directory(parent.as_fd(), name)?);
+        let open = Arc::new(self.open_directory(
+            parent.as_fd(),
+            name,
+            directory.is_complete.load(Ordering::Relaxed),
+        )?);
         self.open.lock().insert(directory.id, &open);
         Ok(open)
     }
 
-    fn open_directory(&self, parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd> {
+    fn open_directory(
+        &self,
+        parent: BorrowedFd<'_>,
+        name: &CStr,
+        is_complete: bool,
+    ) -> Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match rustix::fs::openat(parent, name, flags, Mode::empty()) {
-            Err(Errno::ACCESS) if self.euid != 0 => {
+            Err(Errno::ACCESS) if self.euid != 0 && !is_complete && !self.is_dry_run => {
                 make_accessible(parent, name, self.euid)?;
                 rustix::fs::openat(parent, name, flags, Mode::empty())
             }
@@ -162,6 +176,7 @@ impl Target {
                 name: name.to_owned(),
                 is_fresh,
                 is_absent,
+                is_complete: AtomicBool::new(false),
             })
         };
         if is_dry_run {
@@ -178,7 +193,7 @@ impl Target {
             Err(Errno::EXIST) => {}
             Err(error) => return Err(error),
         }
-        match self.open_directory(descriptor.as_fd(), name) {
+        match self.open_directory(descriptor.as_fd(), name, false) {
             Ok(open) => {
                 if self.euid != 0 {
                     let stat = rustix::fs::fstat(&open)?;

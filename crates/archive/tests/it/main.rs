@@ -10,6 +10,7 @@ mod diff;
 mod dump;
 mod filter;
 mod find;
+mod ls;
 mod restore;
 mod restore_safety;
 mod save;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use archive::restore::{NoRestoreProgress, RestoreError, RestoreOptions, WarningKind, restore};
 use backend::{Backend, FileKind, Handle};
 use repository::key::ScryptParams;
-use repository::snapshot::Snapshot;
+use repository::snapshot::{Snapshot, SnapshotFilter};
 use repository::tree::{Node, NodeKind, Tree};
 use repository::{BlobId, BlobKind, CreateOptions, IndexedRepository, Repository};
 use secrecy::SecretString;
@@ -369,6 +369,44 @@ async fn a_damaged_pack_costs_only_the_files_in_it() {
 }
 
 #[tokio::test]
+async fn a_snapshot_of_more_entries_than_one_batch_is_restored_as_a_whole() {
+    let forge = Forge::new().await;
+    let content = forge.data(b"x").await;
+    let hard = |name: &[u8]| Node {
+        links: 2,
+        inode: 5,
+        device_id: 9,
+        ..file(name, content, 1)
+    };
+    let mut many = vec![hard(b"a-first")];
+    many.extend((0..66_000).map(|number| file(format!("file{number:06}").as_bytes(), content, 1)));
+    let many = Node {
+        mode: 0o2551,
+        ..folder(b"many", forge.tree(many).await)
+    };
+    let last = folder(b"z", forge.tree(vec![hard(b"last")]).await);
+    let tree = forge.tree(vec![many, last]).await;
+    let scratch = Scratch::new();
+    let target = scratch.folder("target");
+    for name in ["extra", "many/extra", "z/extra"] {
+        fs::create_dir_all(target.join(name)).unwrap();
+    }
+    let options = RestoreOptions {
+        delete: true,
+        ..into(&target)
+    };
+    let summary = restore_snapshot(&forge.repository, &snapshot_of(tree), &options)
+        .await
+        .unwrap();
+    assert_eq!(summary.errors, []);
+    assert_eq!((summary.files_restored, summary.files_deleted), (66_004, 3));
+    let status = |name: &str| fs::metadata(target.join(name)).unwrap();
+    assert_eq!(status("many/a-first").ino(), status("z/last").ino());
+    assert_eq!(status("many").mode() & 0o7777, 0o2551);
+    assert_eq!(names(&target.join("many")).len(), 66_001);
+}
+
+#[tokio::test]
 async fn one_blob_in_many_places_is_read_once() {
     let forge = Forge::new().await;
     let content = forge.data(&vec![7; 100_000]).await;
@@ -467,9 +505,10 @@ fn not_root_worker() {
             .await
             .unwrap();
         let repository = repository.load_index().await.unwrap();
-        let (_, snapshot) = repository::snapshot::find(&repository, "latest", &Default::default())
-            .await
-            .unwrap();
+        let (_, snapshot) =
+            repository::snapshot::find(&repository, "latest", &SnapshotFilter::default())
+                .await
+                .unwrap();
         let target = folder.join("ours/target");
         for round in 0..2 {
             let options = RestoreOptions {
