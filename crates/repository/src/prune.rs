@@ -200,7 +200,7 @@ pub async fn plan(
         has_compression: repository.config().has_compression(),
         pack_bytes: repository.pack_size_bytes().into(),
     };
-    let decision = decide::decide(input, options)?;
+    let decision = decide::decide(&input, options)?;
     Ok(PrunePlan {
         repository,
         options: *options,

@@ -85,12 +85,12 @@ impl Pack {
     }
 }
 
-pub(super) fn decide(input: Input<'_>, options: &PruneOptions) -> Result<Decision, PruneError> {
+pub(super) fn decide(input: &Input<'_>, options: &PruneOptions) -> Result<Decision, PruneError> {
     let mut decision = Decision::default();
-    let mut packs = count(&input, &mut decision.summary);
-    let mut candidates = sort_out(&input, options, &mut packs, &mut decision)?;
-    drop_vanished(&input, &packs, &mut decision)?;
-    choose(&input, options, &packs, &mut candidates, &mut decision);
+    let mut packs = count(input, &mut decision.summary);
+    let mut candidates = sort_out(input, options, &mut packs, &mut decision)?;
+    drop_vanished(input, &packs, &mut decision)?;
+    choose(input, options, &packs, &mut candidates, &mut decision);
     let Decision {
         summary,
         unreferenced,

@@ -24,7 +24,7 @@ pub(super) async fn list(
         match info.name.parse() {
             Ok(id) => files.push((id, info.size_bytes)),
             Err(_) => {
-                tracing::warn!(%kind, name = info.name, "a file in the repository has a name that is no id")
+                tracing::warn!(%kind, name = info.name, "a file in the repository has a name that is no id");
             }
         }
     }
@@ -51,12 +51,12 @@ pub(super) async fn load_unpacked(
                 })?;
         let id = *id;
         let decoder = repository.clone();
-        let decoded = if stored.len() < BLOCKING_BYTES {
+        let result = if stored.len() < BLOCKING_BYTES {
             decode(&decoder, kind, &id, &stored)
         } else {
             blocking(move || decode(&decoder, kind, &id, &stored)).await
         };
-        match decoded {
+        match result {
             Ok(content) => return Ok(content),
             Err(Undecodable::WrongHash) if !is_repeated => is_repeated = true,
             Err(undecodable) => {

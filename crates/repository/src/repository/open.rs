@@ -220,7 +220,7 @@ impl Place {
                 continue;
             };
             let problem = match self.try_key(id, info.size_bytes, password).await? {
-                TriedKey::Opened(key) => return Ok((key, id)),
+                TriedKey::Opened(key) => return Ok((*key, id)),
                 TriedKey::WrongPassword => continue,
                 TriedKey::Damaged(problem) => problem,
             };
@@ -256,7 +256,7 @@ impl Place {
         let password = password.clone();
         let unlocked = blocking(move || KeyFile::parse(&json)?.unlock(&password)).await;
         Ok(match unlocked {
-            Ok(key) => TriedKey::Opened(key),
+            Ok(key) => TriedKey::Opened(Box::new(key)),
             // A changed salt looks like a wrong password, but the file's name gives it away.
             Err(KeyError::WrongPassword) if is_whole => TriedKey::WrongPassword,
             Err(KeyError::WrongPassword) => TriedKey::Damaged(Unusable::WrongHash.into()),
@@ -291,7 +291,7 @@ impl Place {
 }
 
 enum TriedKey {
-    Opened(MasterKey),
+    Opened(Box<MasterKey>),
     WrongPassword,
     Damaged(Box<dyn std::error::Error + Send + Sync>),
 }

@@ -112,11 +112,7 @@ impl Packer {
 
     /// Hands all open packs over, small ones of data joined, and the end of the queue behind them.
     pub(super) fn finish(&self) -> Result<(), SaveError> {
-        let mut data = self
-            .data
-            .iter()
-            .filter_map(|slot| close(slot))
-            .collect::<Vec<_>>();
+        let mut data = self.data.iter().filter_map(close).collect::<Vec<_>>();
         if let [first, second] = &mut data[..]
             && first.builder.len() + second.builder.len() <= self.full_bytes
             && first.builder.append(&second.builder).is_ok()

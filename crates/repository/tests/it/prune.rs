@@ -137,6 +137,32 @@ async fn the_numbers_are_those_of_restic_and_its_check_is_clean_afterwards() {
             limit,
         ]);
         let theirs = theirs.assert_success().stdout_text();
+        let repository = sample::open(LocalBackend::new(&root)).await;
+        let options = PruneOptions {
+            max_unused,
+            ..PruneOptions::default()
+        };
+        let plan = prune::plan(&repository, &[], &options).await.unwrap();
+        let ours = plan.summary();
+        for (label, number) in [
+            ("used:", ours.blobs.used),
+            ("unused:", ours.blobs.unused),
+            ("total:", ours.total_blobs()),
+            ("to repack:", ours.blobs.repack),
+            ("this removes:", ours.blobs.repack_remove),
+            ("to delete:", ours.blobs.remove),
+            ("total prune:", ours.removed_blobs()),
+            ("remaining:", ours.remaining_blobs()),
+            ("totally used packs:", ours.packs.used),
+            ("partly used packs:", ours.packs.partly_used),
+            ("unused packs:", ours.packs.unused),
+            ("to keep:", ours.packs.keep),
+        ] {
+            let line = theirs.lines().find(|line| line.starts_with(label));
+            let rest = &line.unwrap_or_else(|| panic!("{label} in {theirs}"))[label.len()..];
+            let value: u64 = rest.split_whitespace().next().unwrap().parse().unwrap();
+            assert_eq!(number, value, "{label} with {limit}\n{theirs}\n{ours:?}");
+        }
     }
     run(
         &sample::open(LocalBackend::new(&root)).await,

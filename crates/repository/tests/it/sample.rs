@@ -49,7 +49,7 @@ pub fn contents(seed: u64, files: usize) -> Vec<Vec<Vec<u8>>> {
     let mut random = Random::new(seed);
     let mut blob = |number: usize| {
         let length = 10_000 + random.index(90_000);
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             random.bytes(length)
         } else {
             random.text(length)
