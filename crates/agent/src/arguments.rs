@@ -125,7 +125,9 @@ impl FlagValue<'_> {
         self.took_next = true;
         self.next
             .map(str::to_owned)
-            .ok_or_else(|| ArgumentError::NoValue { flag: self.flag.to_owned() })
+            .ok_or_else(|| ArgumentError::NoValue {
+                flag: self.flag.to_owned(),
+            })
     }
 }
 
@@ -138,17 +140,31 @@ fn read(
     let mut at = 0;
     while let Some(word) = words.get(at) {
         at += 1;
-        let (flag, inline) = word.split_once('=').map_or((word.as_str(), None), |(flag, value)| (flag, Some(value)));
+        let (flag, inline) = word
+            .split_once('=')
+            .map_or((word.as_str(), None), |(flag, value)| (flag, Some(value)));
         let next = words.get(at).map(String::as_str);
-        let mut value = FlagValue { flag, inline, next, took_next: false };
+        let mut value = FlagValue {
+            flag,
+            inline,
+            next,
+            took_next: false,
+        };
         match take(flag, &mut value) {
             Ok(true) => {}
-            Ok(false) => errors.push(ArgumentError::Unknown { flag: flag.to_owned(), known }),
+            Ok(false) => errors.push(ArgumentError::Unknown {
+                flag: flag.to_owned(),
+                known,
+            }),
             Err(error) => errors.push(error),
         }
         at += usize::from(value.took_next && next.is_some());
     }
-    if errors.is_empty() { Ok(()) } else { Err(errors) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(errors)
+    }
 }
 
 #[cfg(test)]
@@ -156,12 +172,21 @@ mod tests {
     use super::*;
 
     fn target(args: &[&str]) -> BackupTarget {
-        BackupTarget { args: args.iter().map(|&word| word.to_owned()).collect(), ..Default::default() }
+        BackupTarget {
+            args: args.iter().map(|&word| word.to_owned()).collect(),
+            ..Default::default()
+        }
     }
 
     #[test]
     fn flags_take_their_value_inline_or_from_the_next_word() {
-        let read = backup(Some(&target(&["--tag=a,b", "--exclude", "*.tmp", "--one-file-system"]))).unwrap();
+        let read = backup(Some(&target(&[
+            "--tag=a,b",
+            "--exclude",
+            "*.tmp",
+            "--one-file-system",
+        ])))
+        .unwrap();
         assert_eq!(read.tags, ["a", "b"]);
         assert_eq!(read.excludes, ["*.tmp"]);
         assert!(read.one_file_system);

@@ -14,8 +14,8 @@ use api::duration::GoDuration;
 use api::secret::BackendSettings;
 use api::v1alpha1::RepositoryStatus;
 use api::v1beta1::{
-    BackupConfigurationSpec, BackupSessionStatus, BackupTargetStatus, HostBackupPhase, HostBackupStats,
-    PostBackupAction, PreBackupAction,
+    BackupConfigurationSpec, BackupSessionStatus, BackupTargetStatus, HostBackupPhase,
+    HostBackupStats, PostBackupAction, PreBackupAction,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -49,6 +49,8 @@ struct Progressing<'a> {
     run: &'a BackupRun,
     reporter: &'a dyn Reporter,
     clock: &'a dyn Clock,
+    /// What the caller stops everything with; the post hook obeys it also after the deadline.
+    cancel: CancellationToken,
     stop: Stop,
     status: BackupSessionStatus,
     started: Instant,
@@ -69,6 +71,7 @@ pub async fn run(
         run,
         reporter,
         clock,
+        cancel: cancel.clone(),
         stop: Stop::new(cancel, left),
         status: first_status(run, deadline),
         started: Instant::now(),
@@ -89,7 +92,11 @@ fn time_left(created: jiff::Timestamp, deadline: Duration, clock: &dyn Clock) ->
 }
 
 fn first_status(run: &BackupRun, deadline: Option<Duration>) -> BackupSessionStatus {
-    let reference = run.spec.target.as_ref().and_then(|target| target.reference.clone());
+    let reference = run
+        .spec
+        .target
+        .as_ref()
+        .and_then(|target| target.reference.clone());
     BackupSessionStatus {
         session_deadline: deadline
             .and_then(|deadline| jiff::SignedDuration::try_from(deadline).ok())
@@ -118,15 +125,35 @@ impl Progressing<'_> {
         delivered(self.reporter.backup_session(&self.status).await);
     }
 
-    fn set_session(&mut self, type_: &str, status: ConditionStatus, reason: &str, message: impl Into<String>) {
+    fn set_session(
+        &mut self,
+        type_: &str,
+        status: ConditionStatus,
+        reason: &str,
+        message: impl Into<String>,
+    ) {
         let now = self.clock.now();
-        set_condition(&mut self.status.conditions, Condition::new(type_, status, reason, message), now);
+        set_condition(
+            &mut self.status.conditions,
+            Condition::new(type_, status, reason, message),
+            now,
+        );
     }
 
-    fn set_target(&mut self, type_: &str, status: ConditionStatus, reason: &str, message: impl Into<String>) {
+    fn set_target(
+        &mut self,
+        type_: &str,
+        status: ConditionStatus,
+        reason: &str,
+        message: impl Into<String>,
+    ) {
         let now = self.clock.now();
         if let Some(target) = self.status.targets.first_mut() {
-            set_condition(&mut target.conditions, Condition::new(type_, status, reason, message), now);
+            set_condition(
+                &mut target.conditions,
+                Condition::new(type_, status, reason, message),
+                now,
+            );
         }
     }
 
@@ -138,10 +165,22 @@ impl Progressing<'_> {
             reason::SUCCESSFULLY_ENSURED_BACKUP_EXECUTOR,
             "the backup runs in this process",
         );
-        let Some(hook) = self.run.spec.hooks.as_ref().and_then(|hooks| hooks.pre_backup.as_ref()) else {
+        let Some(hook) = self
+            .run
+            .spec
+            .hooks
+            .as_ref()
+            .and_then(|hooks| hooks.pre_backup.as_ref())
+        else {
             return true;
         };
-        let result = hooks::run(hook, &report::hook_data(self), self.hook_deadline()).await;
+        let result = hooks::run(
+            hook,
+            &report::hook_data(self),
+            self.hook_deadline(),
+            self.stop.token(),
+        )
+        .await;
         match result {
             Ok(()) => {
                 self.set_target(
@@ -161,7 +200,11 @@ impl Progressing<'_> {
                     reason::FAILED_TO_EXECUTE_PRE_BACKUP_HOOK,
                     message.clone(),
                 );
-                delivered(self.reporter.event(EventKind::Warning, "PreBackupHookFailed", &message).await);
+                delivered(
+                    self.reporter
+                        .event(EventKind::Warning, "PreBackupHookFailed", &message)
+                        .await,
+                );
                 self.report().await;
                 false
             }
@@ -193,7 +236,11 @@ impl Progressing<'_> {
                     format!("the repository at {} exists", engine.location())
                 };
                 if *was_created {
-                    delivered(self.reporter.event(EventKind::Normal, "RepositoryInitialized", &message).await);
+                    delivered(
+                        self.reporter
+                            .event(EventKind::Normal, "RepositoryInitialized", &message)
+                            .await,
+                    );
                 }
                 self.set_session(
                     condition_type::BACKEND_REPOSITORY_INITIALIZED,
@@ -218,14 +265,20 @@ impl Progressing<'_> {
         let arguments = match arguments::backup(target) {
             Ok(arguments) => arguments,
             Err(errors) => {
-                self.host_failed(Vec::new(), &EngineError::arguments(&errors)).await;
+                self.host_failed(Vec::new(), &EngineError::arguments(&errors))
+                    .await;
                 return false;
             }
         };
         let host = session::host::backup_host(target);
-        let excludes = target.map(|target| target.exclude.clone()).unwrap_or_default();
+        let excludes = target
+            .map(|target| target.exclude.clone())
+            .unwrap_or_default();
         let mut snapshots = Vec::new();
-        for path in target.map(|target| target.paths.as_slice()).unwrap_or_default() {
+        for path in target
+            .map(|target| target.paths.as_slice())
+            .unwrap_or_default()
+        {
             let request = crate::engine::SaveRequest {
                 path: PathBuf::from(path),
                 host: &host,
@@ -241,9 +294,14 @@ impl Progressing<'_> {
                     let unreadable = report::unreadable(&summary);
                     snapshots.push(report::snapshot_stats(path, &summary));
                     if let Some(message) = unreadable {
-                        delivered(self.reporter.event(EventKind::Warning, "FilesNotReadable", &message).await);
+                        delivered(
+                            self.reporter
+                                .event(EventKind::Warning, "FilesNotReadable", &message)
+                                .await,
+                        );
                         if !self.run.tolerates_unreadable {
-                            self.host_failed(snapshots, &EngineError::Incomplete { message }).await;
+                            self.host_failed(snapshots, &EngineError::Incomplete { message })
+                                .await;
                             return false;
                         }
                     }
@@ -256,16 +314,28 @@ impl Progressing<'_> {
         }
         let message = format!("backed up {} paths of host {host}", snapshots.len());
         self.add_host(HostBackupPhase::Succeeded, snapshots, None);
-        delivered(self.reporter.event(EventKind::Normal, "HostBackupSucceeded", &message).await);
+        delivered(
+            self.reporter
+                .event(EventKind::Normal, "HostBackupSucceeded", &message)
+                .await,
+        );
         self.report().await;
         true
     }
 
-    async fn host_failed(&mut self, snapshots: Vec<api::v1beta1::SnapshotStats>, error: &EngineError) {
+    async fn host_failed(
+        &mut self,
+        snapshots: Vec<api::v1beta1::SnapshotStats>,
+        error: &EngineError,
+    ) {
         let message = report::chain(error);
         let shown = session::text::error_tail(&message, ERROR_BYTES).to_owned();
         self.add_host(HostBackupPhase::Failed, snapshots, Some(shown));
-        delivered(self.reporter.event(EventKind::Warning, "HostBackupFailed", &message).await);
+        delivered(
+            self.reporter
+                .event(EventKind::Warning, "HostBackupFailed", &message)
+                .await,
+        );
         self.report().await;
     }
 
@@ -308,16 +378,31 @@ impl Progressing<'_> {
 
     /// Runs when its policy says so for the final result (decision 11); never after an interruption.
     async fn post_hook(&mut self) {
-        let Some(hook) = self.run.spec.hooks.as_ref().and_then(|hooks| hooks.post_backup.as_ref()) else {
+        let Some(hook) = self
+            .run
+            .spec
+            .hooks
+            .as_ref()
+            .and_then(|hooks| hooks.post_backup.as_ref())
+        else {
             return;
         };
         let has_failed = report::has_failed(&self.status);
-        let is_due =
-            session::hooks::runs_after_backup(hook.execution_policy, has_failed, self.run.retries_left);
+        let is_due = session::hooks::runs_after_backup(
+            hook.execution_policy,
+            has_failed,
+            self.run.retries_left,
+        );
         if !is_due || self.stop.is_interrupted() {
             return;
         }
-        let result = hooks::run(&hook.handler, &report::hook_data(self), hooks::DEFAULT_DEADLINE).await;
+        let result = hooks::run(
+            &hook.handler,
+            &report::hook_data(self),
+            hooks::DEFAULT_DEADLINE,
+            &self.cancel,
+        )
+        .await;
         match result {
             Ok(()) => self.set_target(
                 condition_type::POST_BACKUP_HOOK_EXECUTION_SUCCEEDED,
@@ -333,7 +418,11 @@ impl Progressing<'_> {
                     reason::FAILED_TO_EXECUTE_POST_BACKUP_HOOK,
                     message.clone(),
                 );
-                delivered(self.reporter.event(EventKind::Warning, "PostBackupHookFailed", &message).await);
+                delivered(
+                    self.reporter
+                        .event(EventKind::Warning, "PostBackupHookFailed", &message)
+                        .await,
+                );
             }
         }
     }
@@ -346,6 +435,8 @@ impl Progressing<'_> {
             .time_out
             .and_then(GoDuration::to_std)
             .map(|deadline| time_left(self.run.identity.created, deadline, self.clock));
-        left.map_or(hooks::DEFAULT_DEADLINE, |left| left.min(hooks::DEFAULT_DEADLINE))
+        left.map_or(hooks::DEFAULT_DEADLINE, |left| {
+            left.min(hooks::DEFAULT_DEADLINE)
+        })
     }
 }

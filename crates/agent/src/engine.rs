@@ -14,6 +14,7 @@ use archive::filter::{ExcludeError, PatternError, SizeError};
 use archive::restore::RestoreError;
 use archive::save::BackupError;
 use backend::{Backend, BackendError, LocalBackend};
+use repository::check::CheckFailure;
 use repository::forget::{ForgetError, PolicyError};
 use repository::lock::{Lock, LockError, LockKind, LockOptions};
 use repository::prune::PruneError;
@@ -24,7 +25,7 @@ use crate::Identity;
 use crate::arguments::ArgumentError;
 use crate::stop::Stop;
 
-pub use maintenance::{Census, RetentionResult};
+pub use maintenance::RetentionResult;
 pub use restore::RestoredTotals;
 pub use save::SaveRequest;
 
@@ -106,8 +107,8 @@ pub enum EngineError {
     #[error("cannot prune the repository")]
     Prune(#[source] PruneError),
     /// The check could not be carried out.
-    #[error("cannot check the repository: {0}")]
-    Check(String),
+    #[error("cannot check the repository")]
+    Check(#[source] CheckFailure),
     /// Snapshots cannot be read.
     #[error("cannot read the snapshots")]
     Snapshots(#[source] LoadError),
@@ -139,7 +140,13 @@ pub enum EngineError {
 impl EngineError {
     /// All mistakes in a target's `args`.
     pub fn arguments(errors: &[ArgumentError]) -> Self {
-        Self::Arguments(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+        Self::Arguments(
+            errors
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join("; "),
+        )
     }
 }
 
@@ -158,19 +165,33 @@ impl Engine {
         identity: &Identity,
     ) -> Result<(Self, bool), EngineError> {
         let storage = storage(settings)?;
-        if Repository::exists(storage.as_ref()).await.map_err(EngineError::Exists)? {
+        if Repository::exists(storage.as_ref())
+            .await
+            .map_err(EngineError::Exists)?
+        {
             return Ok((Self::open_at(storage, settings, identity).await?, false));
         }
-        match Repository::create(Arc::clone(&storage), settings.password(), &CreateOptions::default()).await {
+        match Repository::create(
+            Arc::clone(&storage),
+            settings.password(),
+            &CreateOptions::default(),
+        )
+        .await
+        {
             Ok(repository) => Ok((Self::new(repository, identity), true)),
             // Somebody else was faster.
-            Err(OpenError::Exists { .. }) => Ok((Self::open_at(storage, settings, identity).await?, false)),
+            Err(OpenError::Exists { .. }) => {
+                Ok((Self::open_at(storage, settings, identity).await?, false))
+            }
             Err(error) => Err(EngineError::Open(error)),
         }
     }
 
     /// Opens an existing repository.
-    pub async fn open(settings: &BackendSettings, identity: &Identity) -> Result<Self, EngineError> {
+    pub async fn open(
+        settings: &BackendSettings,
+        identity: &Identity,
+    ) -> Result<Self, EngineError> {
         Self::open_at(storage(settings)?, settings, identity).await
     }
 
@@ -186,7 +207,11 @@ impl Engine {
     }
 
     fn new(repository: Repository, identity: &Identity) -> Self {
-        Self { repository, machine: identity.machine.clone(), username: identity.username.clone() }
+        Self {
+            repository,
+            machine: identity.machine.clone(),
+            username: identity.username.clone(),
+        }
     }
 
     /// The place, for people.
@@ -230,12 +255,20 @@ impl Engine {
 fn storage(settings: &BackendSettings) -> Result<Arc<dyn Backend>, EngineError> {
     match settings.local_path() {
         Some(path) => Ok(Arc::new(LocalBackend::new(path))),
-        None => Err(EngineError::Unsupported { provider: settings.provider() }),
+        None => Err(EngineError::Unsupported {
+            provider: settings.provider(),
+        }),
     }
 }
 
 /// A token that is cancelled when the session stops or its lock is lost.
-fn work_token(stop: &Stop, lock: &Lock) -> (tokio_util::sync::CancellationToken, tokio_util::task::AbortOnDropHandle<()>) {
+fn work_token(
+    stop: &Stop,
+    lock: &Lock,
+) -> (
+    tokio_util::sync::CancellationToken,
+    tokio_util::task::AbortOnDropHandle<()>,
+) {
     let token = stop.token().child_token();
     let (lost, cancelled) = (lock.lost().clone(), token.clone());
     let watch = tokio::spawn(async move {

@@ -1,5 +1,6 @@
 //! Runs a hook: commands and requests, in the published order, each within a deadline.
 
+use std::future::Future;
 use std::io::Read;
 use std::process::Stdio;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use api::v1beta1::{Handler, HttpPostAction};
 use session::hooks::HookData;
 use session::template::{self, TemplateError};
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio_util::sync::CancellationToken;
 
 /// How long a hook may take when nothing says otherwise. Published Stash has no limit, and hooks hang for days.
 pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(600);
@@ -75,6 +77,9 @@ pub enum HookError {
         /// The answer.
         output: String,
     },
+    /// The session was asked to stop.
+    #[error("the hook was stopped with its session")]
+    Stopped,
     /// A named port without a container to look it up in.
     #[error("the hook's port `{port}` is a name; a number is needed here")]
     NamedPort {
@@ -84,15 +89,28 @@ pub enum HookError {
 }
 
 fn said(output: &str) -> String {
-    if output.trim().is_empty() { String::new() } else { format!(", it said: {}", output.trim()) }
+    if output.trim().is_empty() {
+        String::new()
+    } else {
+        format!(", it said: {}", output.trim())
+    }
 }
 
 /// Runs every handler of the hook in the order exec, httpGet, httpPost, tcpSocket; the first failure ends it.
 /// On one machine a command runs as a child of this process and requests go to `localhost` unless they name a host.
-pub async fn run(handler: &Handler, data: &HookData, deadline: Duration) -> Result<(), HookError> {
+/// The token stops a hook early, its command with everything it started.
+pub async fn run(
+    handler: &Handler,
+    data: &HookData,
+    deadline: Duration,
+    cancel: &CancellationToken,
+) -> Result<(), HookError> {
     let values = data.to_value();
     let render = |place: &str, text: &str| {
-        template::render(text, &values).map_err(|source| HookError::Template { place: place.to_owned(), source })
+        template::render(text, &values).map_err(|source| HookError::Template {
+            place: place.to_owned(),
+            source,
+        })
     };
     if let Some(command) = handler.exec.as_ref().and_then(|exec| exec.command.as_ref()) {
         let words = command
@@ -100,24 +118,47 @@ pub async fn run(handler: &Handler, data: &HookData, deadline: Duration) -> Resu
             .enumerate()
             .map(|(at, word)| render(&format!("exec.command[{at}]"), word))
             .collect::<Result<Vec<_>, _>>()?;
-        run_command(&words, deadline).await?;
+        run_command(&words, deadline, cancel).await?;
     }
     if let Some(get) = &handler.http_get {
-        request(Request::get(get)?, deadline).await?;
+        or_stopped(request(Request::get(get)?, deadline), cancel).await?;
     }
     if let Some(post) = &handler.http_post {
-        let body = post.body.as_deref().map(|body| render("httpPost.body", body)).transpose()?;
-        request(Request::post(post, body)?, deadline).await?;
+        let body = post
+            .body
+            .as_deref()
+            .map(|body| render("httpPost.body", body))
+            .transpose()?;
+        or_stopped(request(Request::post(post, body)?, deadline), cancel).await?;
     }
     if let Some(socket) = &handler.tcp_socket {
-        let host = socket.host.clone().unwrap_or_else(|| "localhost".to_owned());
-        connect(&host, port(&socket.port)?, deadline).await?;
+        let host = socket
+            .host
+            .clone()
+            .unwrap_or_else(|| "localhost".to_owned());
+        or_stopped(connect(&host, port(&socket.port)?, deadline), cancel).await?;
     }
     Ok(())
 }
 
-async fn run_command(words: &[String], deadline: Duration) -> Result<(), HookError> {
-    let Some((program, arguments)) = words.split_first() else { return Ok(()) };
+async fn or_stopped(
+    work: impl Future<Output = Result<(), HookError>>,
+    cancel: &CancellationToken,
+) -> Result<(), HookError> {
+    tokio::select! {
+        result = work => result,
+        () = cancel.cancelled() => Err(HookError::Stopped),
+    }
+}
+
+async fn run_command(
+    words: &[String],
+    deadline: Duration,
+    cancel: &CancellationToken,
+) -> Result<(), HookError> {
+    let Some((program, arguments)) = words.split_first() else {
+        return Ok(());
+    };
     let mut child = tokio::process::Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
@@ -126,42 +167,68 @@ async fn run_command(words: &[String], deadline: Duration) -> Result<(), HookErr
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
-        .map_err(|source| HookError::Start { program: program.clone(), source })?;
+        .map_err(|source| HookError::Start {
+            program: program.clone(),
+            source,
+        })?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let output = tokio::spawn(async move {
         let (mut out, errors) = tokio::join!(read_some(stdout), read_some(stderr));
         out.push_str(&errors);
         out
     });
-    let Ok(status) = tokio::time::timeout(deadline, child.wait()).await else {
-        stop_group(&child);
-        // The group is killed; what remains is to collect the child.
-        let _ = child.wait().await;
-        return Err(HookError::Deadline { what: format!("command `{program}`"), deadline });
+    let ended = tokio::select! {
+        status = child.wait() => Ok(status),
+        () = tokio::time::sleep(deadline) => {
+            Err(HookError::Deadline { what: format!("command `{program}`"), deadline })
+        }
+        () = cancel.cancelled() => Err(HookError::Stopped),
     };
-    let status = status.map_err(|source| HookError::Start { program: program.clone(), source })?;
+    let status = match ended {
+        Ok(status) => status,
+        Err(error) => {
+            stop_group(&child);
+            // The group is killed; what remains is to collect the child.
+            let _ = child.wait().await;
+            return Err(error);
+        }
+    };
+    let status = status.map_err(|source| HookError::Start {
+        program: program.clone(),
+        source,
+    })?;
     if status.success() {
         return Ok(());
     }
     // A grandchild may hold the pipe for long after its parent has failed.
-    let output = tokio::time::timeout(Duration::from_secs(2), output).await.map_or_else(
-        |_| String::new(),
-        Result::unwrap_or_default,
-    );
-    Err(HookError::Command { program: program.clone(), status: status.to_string(), output })
+    let output = tokio::time::timeout(Duration::from_secs(2), output)
+        .await
+        .map_or_else(|_| String::new(), Result::unwrap_or_default);
+    Err(HookError::Command {
+        program: program.clone(),
+        status: status.to_string(),
+        output,
+    })
 }
 
 /// Kills the command and everything it started.
 fn stop_group(child: &tokio::process::Child) {
-    let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) else { return };
-    if let Err(error) = nix::sys::signal::killpg(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL) {
+    let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) else {
+        return;
+    };
+    if let Err(error) = nix::sys::signal::killpg(
+        nix::unistd::Pid::from_raw(pid),
+        nix::sys::signal::Signal::SIGKILL,
+    ) {
         tracing::warn!(%error, pid, "cannot stop a hook's processes");
     }
 }
 
 /// The first bytes of a stream; the rest is read and dropped so that the writer never blocks.
 async fn read_some(stream: Option<impl AsyncRead + Unpin>) -> String {
-    let Some(mut stream) = stream else { return String::new() };
+    let Some(mut stream) = stream else {
+        return String::new();
+    };
     let mut kept = Vec::new();
     let mut buffer = [0; 4096];
     while let Ok(count @ 1..) = stream.read(&mut buffer).await {
@@ -180,27 +247,51 @@ struct Request {
 
 impl Request {
     fn get(action: &HTTPGetAction) -> Result<Self, HookError> {
-        let url = url(action.scheme.as_deref(), action.host.as_deref(), &action.port, action.path.as_deref())?;
-        Ok(Self { url, headers: headers(action.http_headers.as_deref().unwrap_or_default()), body: None })
+        let url = url(
+            action.scheme.as_deref(),
+            action.host.as_deref(),
+            &action.port,
+            action.path.as_deref(),
+        )?;
+        Ok(Self {
+            url,
+            headers: headers(action.http_headers.as_deref().unwrap_or_default()),
+            body: None,
+        })
     }
 
     fn post(action: &HttpPostAction, body: Option<String>) -> Result<Self, HookError> {
-        let url = url(action.scheme.as_deref(), action.host.as_deref(), &action.port, action.path.as_deref())?;
+        let url = url(
+            action.scheme.as_deref(),
+            action.host.as_deref(),
+            &action.port,
+            action.path.as_deref(),
+        )?;
         let body = match body {
             Some(body) => (body, "application/json"),
             None => (form(action), "application/x-www-form-urlencoded"),
         };
-        Ok(Self { url, headers: headers(&action.http_headers), body: Some(body) })
+        Ok(Self {
+            url,
+            headers: headers(&action.http_headers),
+            body: Some(body),
+        })
     }
 }
 
 fn headers(headers: &[HTTPHeader]) -> Vec<(String, String)> {
-    headers.iter().map(|header| (header.name.clone(), header.value.clone())).collect()
+    headers
+        .iter()
+        .map(|header| (header.name.clone(), header.value.clone()))
+        .collect()
 }
 
 fn form(action: &HttpPostAction) -> String {
     let pairs = action.form.iter().flat_map(|entry| {
-        entry.values.iter().map(|value| format!("{}={}", encoded(&entry.key), encoded(value)))
+        entry
+            .values
+            .iter()
+            .map(|value| format!("{}={}", encoded(&entry.key), encoded(value)))
     });
     pairs.collect::<Vec<_>>().join("&")
 }
@@ -208,7 +299,9 @@ fn form(action: &HttpPostAction) -> String {
 fn encoded(text: &str) -> String {
     let bytes = text.bytes().map(|byte| match byte {
         b' ' => "+".to_owned(),
-        byte if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) => char::from(byte).to_string(),
+        byte if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) => {
+            char::from(byte).to_string()
+        }
         byte => format!("%{byte:02X}"),
     });
     bytes.collect()
@@ -216,10 +309,12 @@ fn encoded(text: &str) -> String {
 
 fn port(port: &IntOrString) -> Result<u16, HookError> {
     match port {
-        IntOrString::Int(number) => {
-            u16::try_from(*number).map_err(|_| HookError::NamedPort { port: number.to_string() })
-        }
-        IntOrString::String(name) => name.parse().map_err(|_| HookError::NamedPort { port: name.clone() }),
+        IntOrString::Int(number) => u16::try_from(*number).map_err(|_| HookError::NamedPort {
+            port: number.to_string(),
+        }),
+        IntOrString::String(name) => name
+            .parse()
+            .map_err(|_| HookError::NamedPort { port: name.clone() }),
     }
 }
 
@@ -239,7 +334,12 @@ fn url(
 async fn request(request: Request, deadline: Duration) -> Result<(), HookError> {
     let url = request.url.clone();
     let task = tokio::task::spawn_blocking(move || send(request, deadline));
-    task.await.unwrap_or_else(|error| Err(HookError::Request { url, source: Box::new(error) }))
+    task.await.unwrap_or_else(|error| {
+        Err(HookError::Request {
+            url,
+            source: Box::new(error),
+        })
+    })
 }
 
 fn send(request: Request, deadline: Duration) -> Result<(), HookError> {
@@ -250,8 +350,14 @@ fn send(request: Request, deadline: Duration) -> Result<(), HookError> {
         .build()
         .into();
     let failed = |error: ureq::Error| match error {
-        ureq::Error::Timeout(_) => HookError::Deadline { what: format!("request to {}", request.url), deadline },
-        error => HookError::Request { url: request.url.clone(), source: Box::new(error) },
+        ureq::Error::Timeout(_) => HookError::Deadline {
+            what: format!("request to {}", request.url),
+            deadline,
+        },
+        error => HookError::Request {
+            url: request.url.clone(),
+            source: Box::new(error),
+        },
     };
     let mut response = match &request.body {
         None => {
@@ -263,7 +369,11 @@ fn send(request: Request, deadline: Duration) -> Result<(), HookError> {
         }
         Some((body, kind)) => {
             let mut call = agent.post(&request.url);
-            if !request.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
+            if !request
+                .headers
+                .iter()
+                .any(|(name, _)| name.eq_ignore_ascii_case("content-type"))
+            {
                 call = call.header("Content-Type", *kind);
             }
             for (name, value) in &request.headers {
@@ -279,16 +389,30 @@ fn send(request: Request, deadline: Duration) -> Result<(), HookError> {
     let mut output = Vec::new();
     let limit = u64::try_from(OUTPUT_BYTES).unwrap_or(u64::MAX);
     // The status is what counts; an answer that breaks off is shown as far as it came.
-    let _ = response.body_mut().as_reader().take(limit).read_to_end(&mut output);
-    Err(HookError::Status { url: request.url, status, output: String::from_utf8_lossy(&output).into_owned() })
+    let _ = response
+        .body_mut()
+        .as_reader()
+        .take(limit)
+        .read_to_end(&mut output);
+    Err(HookError::Status {
+        url: request.url,
+        status,
+        output: String::from_utf8_lossy(&output).into_owned(),
+    })
 }
 
 async fn connect(host: &str, port: u16, deadline: Duration) -> Result<(), HookError> {
     let url = format!("tcp://{host}:{port}");
     match tokio::time::timeout(deadline, tokio::net::TcpStream::connect((host, port))).await {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(HookError::Request { url, source: Box::new(error) }),
-        Err(_) => Err(HookError::Deadline { what: format!("connection to {url}"), deadline }),
+        Ok(Err(error)) => Err(HookError::Request {
+            url,
+            source: Box::new(error),
+        }),
+        Err(_) => Err(HookError::Deadline {
+            what: format!("connection to {url}"),
+            deadline,
+        }),
     }
 }
 

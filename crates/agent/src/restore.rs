@@ -30,6 +30,8 @@ struct Progressing<'a> {
     run: &'a RestoreRun,
     reporter: &'a dyn Reporter,
     clock: &'a dyn Clock,
+    /// What the caller stops everything with; the post hook obeys it also after the deadline.
+    cancel: CancellationToken,
     stop: Stop,
     status: RestoreSessionStatus,
     started: Instant,
@@ -48,6 +50,7 @@ pub async fn run(
         run,
         reporter,
         clock,
+        cancel: cancel.clone(),
         stop: Stop::new(cancel, deadline),
         status: RestoreSessionStatus {
             total_hosts: Some(1),
@@ -60,7 +63,11 @@ pub async fn run(
         started: Instant::now(),
     };
     work.report().await;
-    let result = if work.pre_hook().await { Some(work.restore().await) } else { None };
+    let result = if work.pre_hook().await {
+        Some(work.restore().await)
+    } else {
+        None
+    };
     work.finish(result).await;
     work.status
 }
@@ -71,9 +78,19 @@ impl Progressing<'_> {
         delivered(self.reporter.restore_session(&self.status).await);
     }
 
-    fn set(&mut self, type_: &str, status: ConditionStatus, reason: &str, message: impl Into<String>) {
+    fn set(
+        &mut self,
+        type_: &str,
+        status: ConditionStatus,
+        reason: &str,
+        message: impl Into<String>,
+    ) {
         let now = self.clock.now();
-        set_condition(&mut self.status.conditions, Condition::new(type_, status, reason, message), now);
+        set_condition(
+            &mut self.status.conditions,
+            Condition::new(type_, status, reason, message),
+            now,
+        );
     }
 
     async fn pre_hook(&mut self) -> bool {
@@ -83,10 +100,23 @@ impl Progressing<'_> {
             reason::SUCCESSFULLY_ENSURED_RESTORE_EXECUTOR,
             "the restore runs in this process",
         );
-        let Some(hook) = self.run.spec.hooks.as_ref().and_then(|hooks| hooks.pre_restore.as_ref()) else {
+        let Some(hook) = self
+            .run
+            .spec
+            .hooks
+            .as_ref()
+            .and_then(|hooks| hooks.pre_restore.as_ref())
+        else {
             return true;
         };
-        match hooks::run(hook, &self.hook_data("Running", ""), self.hook_deadline()).await {
+        match hooks::run(
+            hook,
+            &self.hook_data("Running", ""),
+            self.hook_deadline(),
+            self.stop.token(),
+        )
+        .await
+        {
             Ok(()) => {
                 self.set(
                     condition_type::PRE_RESTORE_HOOK_EXECUTION_SUCCEEDED,
@@ -105,7 +135,11 @@ impl Progressing<'_> {
                     reason::FAILED_TO_EXECUTE_PRE_RESTORE_HOOK,
                     message.clone(),
                 );
-                delivered(self.reporter.event(EventKind::Warning, "PreRestoreHookFailed", &message).await);
+                delivered(
+                    self.reporter
+                        .event(EventKind::Warning, "PreRestoreHookFailed", &message)
+                        .await,
+                );
                 false
             }
         }
@@ -114,17 +148,27 @@ impl Progressing<'_> {
     fn hook_deadline(&self) -> Duration {
         let limit = self.run.spec.time_out.and_then(GoDuration::to_std);
         let left = limit.map(|limit| limit.saturating_sub(self.started.elapsed()));
-        left.map_or(hooks::DEFAULT_DEADLINE, |left| left.min(hooks::DEFAULT_DEADLINE))
+        left.map_or(hooks::DEFAULT_DEADLINE, |left| {
+            left.min(hooks::DEFAULT_DEADLINE)
+        })
     }
 
     async fn restore(&mut self) -> Result<RestoredTotals, EngineError> {
         let target = self.run.spec.target.as_ref();
-        let arguments = arguments::restore(target).map_err(|errors| EngineError::arguments(&errors))?;
+        let arguments =
+            arguments::restore(target).map_err(|errors| EngineError::arguments(&errors))?;
         let host = session::host::restore_host(target);
         let rules = self.run.spec.effective_rules();
         let selection = session::restore::select(&rules, &host);
         let engine = Engine::open(&self.run.settings, &self.run.identity).await?;
-        engine.restore(&selection, &arguments, self.reporter.restore_progress(), &self.stop).await
+        engine
+            .restore(
+                &selection,
+                &arguments,
+                self.reporter.restore_progress(),
+                &self.stop,
+            )
+            .await
     }
 
     /// Writes the host's result, runs the post hook, and closes the session.
@@ -135,7 +179,15 @@ impl Progressing<'_> {
             let (phase, error) = match result {
                 Ok(totals) => match totals.incomplete() {
                     None => {
-                        delivered(self.reporter.event(EventKind::Normal, "HostRestoreSucceeded", &totals.to_string()).await);
+                        delivered(
+                            self.reporter
+                                .event(
+                                    EventKind::Normal,
+                                    "HostRestoreSucceeded",
+                                    &totals.to_string(),
+                                )
+                                .await,
+                        );
                         (HostRestorePhase::Succeeded, None)
                     }
                     Some(message) => (HostRestorePhase::Failed, Some(message)),
@@ -143,7 +195,11 @@ impl Progressing<'_> {
                 Err(error) => (HostRestorePhase::Failed, Some(chain(&error))),
             };
             if let Some(error) = &error {
-                delivered(self.reporter.event(EventKind::Warning, "HostRestoreFailed", error).await);
+                delivered(
+                    self.reporter
+                        .event(EventKind::Warning, "HostRestoreFailed", error)
+                        .await,
+                );
             }
             failure.clone_from(&error);
             self.status.stats.push(HostRestoreStats {
@@ -170,20 +226,35 @@ impl Progressing<'_> {
             reason::POST_RESTORE_TASKS_EXECUTED,
             "nothing is left to do",
         );
-        self.status.session_duration =
-            Some(GoDuration::from_std(self.started.elapsed()).rounded_to_seconds().to_string());
+        self.status.session_duration = Some(
+            GoDuration::from_std(self.started.elapsed())
+                .rounded_to_seconds()
+                .to_string(),
+        );
         self.report().await;
     }
 
     async fn post_hook(&mut self, failure: Option<&str>) {
-        let Some(hook) = self.run.spec.hooks.as_ref().and_then(|hooks| hooks.post_restore.as_ref()) else { return };
+        let Some(hook) = self
+            .run
+            .spec
+            .hooks
+            .as_ref()
+            .and_then(|hooks| hooks.post_restore.as_ref())
+        else {
+            return;
+        };
         let is_due = session::hooks::runs_after_restore(hook.execution_policy, failure.is_some());
         if !is_due || self.stop.is_interrupted() {
             return;
         }
-        let phase = if failure.is_some() { "Failed" } else { "Succeeded" };
+        let phase = if failure.is_some() {
+            "Failed"
+        } else {
+            "Succeeded"
+        };
         let data = self.hook_data(phase, failure.unwrap_or_default());
-        match hooks::run(&hook.handler, &data, hooks::DEFAULT_DEADLINE).await {
+        match hooks::run(&hook.handler, &data, hooks::DEFAULT_DEADLINE, &self.cancel).await {
             Ok(()) => self.set(
                 condition_type::POST_RESTORE_HOOK_EXECUTION_SUCCEEDED,
                 ConditionStatus::True,
@@ -198,7 +269,11 @@ impl Progressing<'_> {
                     reason::FAILED_TO_EXECUTE_POST_RESTORE_HOOK,
                     message.clone(),
                 );
-                delivered(self.reporter.event(EventKind::Warning, "PostRestoreHookFailed", &message).await);
+                delivered(
+                    self.reporter
+                        .event(EventKind::Warning, "PostRestoreHookFailed", &message)
+                        .await,
+                );
             }
         }
     }
@@ -210,7 +285,12 @@ impl Progressing<'_> {
             namespace: identity.namespace.clone(),
             invoker_kind: identity.invoker_kind.clone(),
             invoker_name: identity.invoker_name.clone(),
-            target: self.run.spec.target.as_ref().and_then(|target| target.reference.clone()),
+            target: self
+                .run
+                .spec
+                .target
+                .as_ref()
+                .and_then(|target| target.reference.clone()),
             phase: phase.to_owned(),
             duration: go_duration(self.started.elapsed()),
             error: error.to_owned(),

@@ -28,7 +28,11 @@ impl Stop {
                 token.cancel();
             }))
         });
-        Self { token, is_late, _timer: timer }
+        Self {
+            token,
+            is_late,
+            _timer: timer,
+        }
     }
 
     /// The token that the work obeys.
@@ -45,11 +49,6 @@ impl Stop {
     pub fn is_interrupted(&self) -> bool {
         self.token.is_cancelled() && !self.is_late()
     }
-
-    /// Whether the work has to stop.
-    pub fn is_stopped(&self) -> bool {
-        self.token.is_cancelled()
-    }
 }
 
 #[cfg(test)]
@@ -63,7 +62,7 @@ mod tests {
         let other = Stop::new(&cancel, None);
         late.token().cancelled().await;
         assert!(late.is_late() && !late.is_interrupted());
-        assert!(!other.is_stopped());
+        assert!(!other.token().is_cancelled());
         cancel.cancel();
         assert!(other.is_interrupted());
     }

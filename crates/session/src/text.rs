@@ -51,7 +51,7 @@ mod tests {
     #[test]
     fn times_grow_an_hour_when_they_need_it() {
         assert_eq!(processing_time(Duration::from_secs(61)), "1:01");
-        assert_eq!(processing_time(Duration::from_secs(3600)), "1:00:00");
+        assert_eq!(processing_time(Duration::from_hours(1)), "1:00:00");
     }
 
     #[test]

@@ -14,18 +14,32 @@ impl Progressing<'_> {
             Some(retention) => retention,
             None => return,
         };
-        let Some(integrity) = self.verify(engine).await else { return };
+        let Some(integrity) = self.verify(engine).await else {
+            return;
+        };
         self.report_repository(engine, &retention, integrity).await;
     }
 
     async fn apply_retention(&mut self, engine: &Engine) -> Option<RetentionResult> {
-        let result = engine.apply_retention(&self.run.spec.retention_policy, &report::tag(self.run), &self.stop).await;
+        let result = engine
+            .apply_retention(
+                &self.run.spec.retention_policy,
+                &report::tag(self.run),
+                &self.stop,
+            )
+            .await;
         match result {
             Ok(retention) => {
                 let message = if retention.is_dry_run {
-                    format!("the policy would keep {} and remove {} snapshots", retention.kept, retention.removed)
+                    format!(
+                        "the policy would keep {} and remove {} snapshots",
+                        retention.kept, retention.removed
+                    )
                 } else {
-                    format!("kept {} and removed {} snapshots", retention.kept, retention.removed)
+                    format!(
+                        "kept {} and removed {} snapshots",
+                        retention.kept, retention.removed
+                    )
                 };
                 self.set_session(
                     condition_type::RETENTION_POLICY_APPLIED,
@@ -44,7 +58,11 @@ impl Progressing<'_> {
                     reason::FAILED_TO_APPLY_RETENTION_POLICY,
                     message.clone(),
                 );
-                delivered(self.reporter.event(EventKind::Warning, "RetentionFailed", &message).await);
+                delivered(
+                    self.reporter
+                        .event(EventKind::Warning, "RetentionFailed", &message)
+                        .await,
+                );
                 self.report().await;
                 None
             }
@@ -57,17 +75,34 @@ impl Progressing<'_> {
             Ok(problems) => {
                 let message = match problems.first() {
                     None => "no errors were found".to_owned(),
-                    Some(first) => format!("{} errors were found, the first: {first}", problems.len()),
+                    Some(first) => {
+                        format!("{} errors were found, the first: {first}", problems.len())
+                    }
                 };
                 if !problems.is_empty() {
-                    delivered(self.reporter.event(EventKind::Warning, "RepositoryDamaged", &message).await);
+                    delivered(
+                        self.reporter
+                            .event(EventKind::Warning, "RepositoryDamaged", &message)
+                            .await,
+                    );
                 }
                 let (status, why) = if problems.is_empty() {
-                    (ConditionStatus::True, reason::SUCCESSFULLY_VERIFIED_REPOSITORY_INTEGRITY)
+                    (
+                        ConditionStatus::True,
+                        reason::SUCCESSFULLY_VERIFIED_REPOSITORY_INTEGRITY,
+                    )
                 } else {
-                    (ConditionStatus::False, reason::FAILED_TO_VERIFY_REPOSITORY_INTEGRITY)
+                    (
+                        ConditionStatus::False,
+                        reason::FAILED_TO_VERIFY_REPOSITORY_INTEGRITY,
+                    )
                 };
-                self.set_session(condition_type::REPOSITORY_INTEGRITY_VERIFIED, status, why, message);
+                self.set_session(
+                    condition_type::REPOSITORY_INTEGRITY_VERIFIED,
+                    status,
+                    why,
+                    message,
+                );
                 self.report().await;
                 Some(problems.is_empty())
             }
@@ -79,18 +114,30 @@ impl Progressing<'_> {
                     reason::FAILED_TO_VERIFY_REPOSITORY_INTEGRITY,
                     message.clone(),
                 );
-                delivered(self.reporter.event(EventKind::Warning, "CheckFailed", &message).await);
+                delivered(
+                    self.reporter
+                        .event(EventKind::Warning, "CheckFailed", &message)
+                        .await,
+                );
                 self.report().await;
                 None
             }
         }
     }
 
-    async fn report_repository(&mut self, engine: &Engine, retention: &RetentionResult, integrity: bool) {
+    async fn report_repository(
+        &mut self,
+        engine: &Engine,
+        retention: &RetentionResult,
+        integrity: bool,
+    ) {
         let census = match engine.census().await {
             Ok(census) => census,
             Err(error) => {
-                tracing::warn!(error = report::chain(&error), "cannot read the repository's numbers");
+                tracing::warn!(
+                    error = report::chain(&error),
+                    "cannot read the repository's numbers"
+                );
                 return;
             }
         };
@@ -107,7 +154,9 @@ impl Progressing<'_> {
             integrity: Some(integrity),
             total_size: Some(session::text::size(census.stored_bytes)),
             snapshot_count: Some(i64::try_from(census.snapshots.len()).unwrap_or(i64::MAX)),
-            snapshots_removed_on_last_cleanup: Some(i64::try_from(retention.removed_now()).unwrap_or(i64::MAX)),
+            snapshots_removed_on_last_cleanup: Some(
+                i64::try_from(retention.removed_now()).unwrap_or(i64::MAX),
+            ),
             ..self.run.repository.clone()
         };
         delivered(self.reporter.repository(&status).await);

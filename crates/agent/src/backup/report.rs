@@ -43,14 +43,21 @@ pub fn go_duration(span: Duration) -> String {
 /// The tag that makes a snapshot this invoker's.
 pub fn tag(run: &BackupRun) -> String {
     let identity = &run.identity;
-    session::retention::invoker_tag(&identity.invoker_kind, &identity.namespace, &identity.invoker_name)
+    session::retention::invoker_tag(
+        &identity.invoker_kind,
+        &identity.namespace,
+        &identity.invoker_name,
+    )
 }
 
 /// The published numbers of one snapshot.
 pub fn snapshot_stats(path: &str, summary: &BackupSummary) -> SnapshotStats {
     let count = |number: u64| Some(i64::try_from(number).unwrap_or(i64::MAX));
     SnapshotStats {
-        name: summary.snapshot_id.map(|id| id.to_hex()).unwrap_or_default(),
+        name: summary
+            .snapshot_id
+            .map(|id| id.to_hex())
+            .unwrap_or_default(),
         path: path.to_owned(),
         total_size: Some(session::text::size(summary.total_bytes_processed)),
         uploaded: Some(session::text::size(summary.data_added_packed())),
@@ -75,7 +82,11 @@ pub fn unreadable(summary: &BackupSummary) -> Option<String> {
         .take(NAMED_FILES)
         .map(|error| format!("{}: {}", error.path.display(), error.message))
         .collect();
-    let more = if summary.errors_count > NAMED_FILES as u64 { ", …" } else { "" };
+    let more = if summary.errors_count > NAMED_FILES as u64 {
+        ", …"
+    } else {
+        ""
+    };
     let id = summary.snapshot_id.map(|id| id.short()).unwrap_or_default();
     Some(format!(
         "{} files could not be read and are not in snapshot {id} ({}{more})",
@@ -86,20 +97,29 @@ pub fn unreadable(summary: &BackupSummary) -> Option<String> {
 
 /// Whether the session has failed so far.
 pub fn has_failed(status: &BackupSessionStatus) -> bool {
-    let is_false = |type_| find_condition(&status.conditions, type_).is_some_and(|condition| condition.is_false());
+    let is_false = |type_| {
+        find_condition(&status.conditions, type_).is_some_and(|condition| condition.is_false())
+    };
     let is_late = find_condition(&status.conditions, condition_type::DEADLINE_EXCEEDED)
         .is_some_and(|condition| condition.is_true());
     is_late
         || is_false(condition_type::BACKEND_REPOSITORY_INITIALIZED)
         || is_false(condition_type::RETENTION_POLICY_APPLIED)
         || is_false(condition_type::REPOSITORY_INTEGRITY_VERIFIED)
-        || status.targets.iter().any(|target| session::phase::target(target) != BackupTargetPhase::Succeeded)
+        || status
+            .targets
+            .iter()
+            .any(|target| session::phase::target(target) != BackupTargetPhase::Succeeded)
 }
 
 /// What a hook's templates see at this point.
 pub(super) fn hook_data(work: &Progressing<'_>) -> HookData {
     let identity = &work.run.identity;
-    let has_reported = work.status.targets.iter().any(|target| !target.stats.is_empty() || has_failed_hook(target));
+    let has_reported = work
+        .status
+        .targets
+        .iter()
+        .any(|target| !target.stats.is_empty() || has_failed_hook(target));
     let phase = match (has_reported, has_failed(&work.status)) {
         (false, _) => "Running",
         (true, true) => "Failed",
@@ -120,7 +140,12 @@ pub(super) fn hook_data(work: &Progressing<'_>) -> HookData {
         namespace: identity.namespace.clone(),
         invoker_kind: identity.invoker_kind.clone(),
         invoker_name: identity.invoker_name.clone(),
-        target: work.run.spec.target.as_ref().and_then(|target| target.reference.clone()),
+        target: work
+            .run
+            .spec
+            .target
+            .as_ref()
+            .and_then(|target| target.reference.clone()),
         phase: phase.to_owned(),
         duration: go_duration(work.started.elapsed()),
         error: errors.join("; "),
@@ -129,10 +154,16 @@ pub(super) fn hook_data(work: &Progressing<'_>) -> HookData {
 }
 
 fn has_failed_hook(target: &api::v1beta1::BackupTargetStatus) -> bool {
-    find_condition(&target.conditions, condition_type::PRE_BACKUP_HOOK_EXECUTION_SUCCEEDED)
-        .is_some_and(|condition| condition.is_false())
+    find_condition(
+        &target.conditions,
+        condition_type::PRE_BACKUP_HOOK_EXECUTION_SUCCEEDED,
+    )
+    .is_some_and(|condition| condition.is_false())
 }
 
 fn failed_messages(conditions: &[api::conditions::Condition]) -> impl Iterator<Item = String> {
-    conditions.iter().filter(|condition| condition.is_false()).filter_map(|condition| condition.message.clone())
+    conditions
+        .iter()
+        .filter(|condition| condition.is_false())
+        .filter_map(|condition| condition.message.clone())
 }

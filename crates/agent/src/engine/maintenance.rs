@@ -58,35 +58,65 @@ impl Engine {
         if preview.removals().is_empty() {
             return Ok(result(&preview, false));
         }
-        self.with_lock(LockKind::Exclusive, "lock the repository to remove snapshots", stop, async |lock| {
-            let plan = self.plan(policy, tag).await?;
-            let result = result(&plan, false);
-            let summary = plan.execute(&self.repository, lock).await.map_err(EngineError::Forget)?;
-            let count = summary.failed.len();
-            if let Some((id, source)) = summary.failed.into_iter().next() {
-                return Err(EngineError::ForgetSome { count, first: id.short(), source });
-            }
-            if policy.prune {
-                self.prune(lock, stop).await?;
-            }
-            Ok(result)
-        })
+        self.with_lock(
+            LockKind::Exclusive,
+            "lock the repository to remove snapshots",
+            stop,
+            async |lock| {
+                let plan = self.plan(policy, tag).await?;
+                let result = result(&plan, false);
+                let summary = plan
+                    .execute(&self.repository, lock)
+                    .await
+                    .map_err(EngineError::Forget)?;
+                let count = summary.failed.len();
+                if let Some((id, source)) = summary.failed.into_iter().next() {
+                    return Err(EngineError::ForgetSome {
+                        count,
+                        first: id.short(),
+                        source,
+                    });
+                }
+                if policy.prune {
+                    self.prune(lock, stop).await?;
+                }
+                Ok(result)
+            },
+        )
         .await
     }
 
     async fn plan(&self, policy: &RetentionPolicy, tag: &str) -> Result<ForgetPlan, EngineError> {
-        let mut snapshots = snapshot::load_all(&self.repository).await.map_err(EngineError::Snapshots)?;
-        let mine = SnapshotFilter { tags: vec![vec![tag.to_owned()]], ..SnapshotFilter::default() };
+        let mut snapshots = snapshot::load_all(&self.repository)
+            .await
+            .map_err(EngineError::Snapshots)?;
+        let mine = SnapshotFilter {
+            tags: vec![vec![tag.to_owned()]],
+            ..SnapshotFilter::default()
+        };
         snapshots.retain(|(_, snapshot)| mine.matches(snapshot));
         let now = Time::new(jiff::Timestamp::now(), jiff::tz::Offset::UTC);
         let policy = forget_policy(policy);
-        ForgetPlan::new(snapshots, GroupBy::default(), &policy, EmptiedGroups::Refuse, now).map_err(EngineError::Policy)
+        ForgetPlan::new(
+            snapshots,
+            GroupBy::default(),
+            &policy,
+            EmptiedGroups::Refuse,
+            now,
+        )
+        .map_err(EngineError::Policy)
     }
 
     async fn prune(&self, lock: &Lock, stop: &Stop) -> Result<(), EngineError> {
-        let indexed = self.repository.load_index().await.map_err(EngineError::Index)?;
+        let indexed = self
+            .repository
+            .load_index()
+            .await
+            .map_err(EngineError::Index)?;
         let (token, _watch) = work_token(stop, lock);
-        let plan = prune::plan(&indexed, &[], &PruneOptions::default()).await.map_err(EngineError::Prune)?;
+        let plan = prune::plan(&indexed, &[], &PruneOptions::default())
+            .await
+            .map_err(EngineError::Prune)?;
         // Prune is safe at any kill, so a session that has to stop simply drops it.
         tokio::select! {
             pruned = plan.execute(lock, &|_| {}) => pruned.map(|_| ()).map_err(EngineError::Prune),
@@ -98,9 +128,11 @@ impl Engine {
     pub async fn check(&self, stop: &Stop) -> Result<Vec<String>, EngineError> {
         self.with_lock(LockKind::Shared, "lock the repository for the check", stop, async |lock| {
             let (token, _watch) = work_token(stop, lock);
-            let report = check::check(&self.repository, &CheckOptions::default(), &check::NoCheckProgress, &token)
-                .await
-                .map_err(|error| EngineError::Check(crate::backup::chain(&error)))?;
+            let options = CheckOptions::default();
+            let report = tokio::select! {
+                report = check::check(&self.repository, &options, &|_| {}) => report.map_err(EngineError::Check)?,
+                () = token.cancelled() => return Err(EngineError::Stopped),
+            };
             Ok(report.errors.iter().map(ToString::to_string).collect())
         })
         .await
@@ -108,16 +140,36 @@ impl Engine {
 
     /// Reads all snapshots and the size of what is stored.
     pub async fn census(&self) -> Result<Census, EngineError> {
-        let snapshots = snapshot::load_all(&self.repository).await.map_err(EngineError::Snapshots)?;
-        let indexed = self.repository.load_index().await.map_err(EngineError::Index)?;
-        let first_snapshot = snapshots.first().map(|(_, snapshot)| snapshot.time.timestamp());
-        Ok(Census { first_snapshot, stored_bytes: indexed.index().iter().map(|(_, location)| u64::from(location.length)).sum(), snapshots })
+        let snapshots = snapshot::load_all(&self.repository)
+            .await
+            .map_err(EngineError::Snapshots)?;
+        let indexed = self
+            .repository
+            .load_index()
+            .await
+            .map_err(EngineError::Index)?;
+        let first_snapshot = snapshots
+            .first()
+            .map(|(_, snapshot)| snapshot.time.timestamp());
+        Ok(Census {
+            first_snapshot,
+            stored_bytes: indexed
+                .index()
+                .iter()
+                .map(|(_, location)| u64::from(location.length))
+                .sum(),
+            snapshots,
+        })
     }
 }
 
 fn result(plan: &ForgetPlan, is_dry_run: bool) -> RetentionResult {
     let kept = plan.groups.iter().map(|group| group.keep.len()).sum();
-    RetentionResult { kept, removed: plan.removals().len(), is_dry_run }
+    RetentionResult {
+        kept,
+        removed: plan.removals().len(),
+        is_dry_run,
+    }
 }
 
 fn forget_policy(policy: &RetentionPolicy) -> ForgetPolicy {
@@ -129,7 +181,11 @@ fn forget_policy(policy: &RetentionPolicy) -> ForgetPolicy {
         weekly: count(policy.keep_weekly),
         monthly: count(policy.keep_monthly),
         yearly: count(policy.keep_yearly),
-        tags: policy.keep_tags.iter().map(|list| snapshot::parse_tag_list(list)).collect(),
+        tags: policy
+            .keep_tags
+            .iter()
+            .map(|list| snapshot::parse_tag_list(list))
+            .collect(),
         ..ForgetPolicy::default()
     }
 }

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use archive::filter::{Case, PatternList};
-use archive::restore::{Overwrite, RestoreOptions, RestoreProgress, RestoreSummary, Selection as Entries};
+use archive::restore::{
+    Overwrite, RestoreOptions, RestoreProgress, RestoreSummary, Selection as Entries,
+};
 use repository::SnapshotId;
 use repository::lock::LockKind;
 use repository::snapshot::{self, Snapshot, SnapshotFilter};
@@ -35,19 +37,30 @@ impl RestoredTotals {
         self.files_skipped += summary.files_skipped;
         self.bytes_restored += summary.bytes_restored;
         self.errors_count += summary.errors_count;
-        let of_warning = summary.warnings.iter().find(|warning| warning.is_failure()).map(ToString::to_string);
-        let error = summary.errors.first().map(|error| format!("{}: {}", error.path.display(), error.message));
+        let of_warning = summary
+            .warnings
+            .iter()
+            .find(|warning| warning.is_failure())
+            .map(ToString::to_string);
+        let error = summary
+            .errors
+            .first()
+            .map(|error| format!("{}: {}", error.path.display(), error.message));
         if self.first_error.is_none() {
             self.first_error = error.or(of_warning);
         }
-        self.warnings.extend(summary.warnings.iter().map(ToString::to_string));
+        self.warnings
+            .extend(summary.warnings.iter().map(ToString::to_string));
     }
 
     /// What is missing, in a sentence; `None` when nothing is.
     pub fn incomplete(&self) -> Option<String> {
         let first = self.first_error.as_ref()?;
         Some(if self.errors_count > 1 {
-            format!("{} entries could not be restored, the first: {first}", self.errors_count)
+            format!(
+                "{} entries could not be restored, the first: {first}",
+                self.errors_count
+            )
         } else {
             format!("not everything could be restored: {first}")
         })
@@ -64,7 +77,9 @@ impl fmt::Display for RestoredTotals {
             self.snapshots.join(", "),
             self.files_skipped
         )?;
-        self.warnings.iter().try_for_each(|warning| write!(formatter, "; {warning}"))
+        self.warnings
+            .iter()
+            .try_for_each(|warning| write!(formatter, "; {warning}"))
     }
 }
 
@@ -78,57 +93,101 @@ impl Engine {
         stop: &Stop,
     ) -> Result<RestoredTotals, EngineError> {
         let options = options(selection, arguments)?;
-        self.with_lock(LockKind::Shared, "lock the repository for the restore", stop, async |lock| {
-            let chosen = self.choose(selection).await?;
-            let indexed = self.repository.load_index().await.map_err(EngineError::Index)?;
-            let (token, _watch) = work_token(stop, lock);
-            let mut totals = RestoredTotals::default();
-            for (id, snapshot) in chosen {
-                let summary =
-                    archive::restore::restore(&indexed, &snapshot, &options, Arc::clone(&progress), token.clone())
-                        .await
-                        .map_err(|source| EngineError::Restore { snapshot: id.short(), source })?;
-                totals.add(id, &summary);
-            }
-            Ok(totals)
-        })
+        self.with_lock(
+            LockKind::Shared,
+            "lock the repository for the restore",
+            stop,
+            async |lock| {
+                let chosen = self.choose(selection).await?;
+                let indexed = self
+                    .repository
+                    .load_index()
+                    .await
+                    .map_err(EngineError::Index)?;
+                let (token, _watch) = work_token(stop, lock);
+                let mut totals = RestoredTotals::default();
+                for (id, snapshot) in chosen {
+                    let summary = archive::restore::restore(
+                        &indexed,
+                        &snapshot,
+                        &options,
+                        Arc::clone(&progress),
+                        token.clone(),
+                    )
+                    .await
+                    .map_err(|source| EngineError::Restore {
+                        snapshot: id.short(),
+                        source,
+                    })?;
+                    totals.add(id, &summary);
+                }
+                Ok(totals)
+            },
+        )
         .await
     }
 
-    async fn choose(&self, selection: &Selection) -> Result<Vec<(SnapshotId, Snapshot)>, EngineError> {
-        let of_host = SnapshotFilter { hosts: vec![selection.source_host.clone()], ..SnapshotFilter::default() };
+    async fn choose(
+        &self,
+        selection: &Selection,
+    ) -> Result<Vec<(SnapshotId, Snapshot)>, EngineError> {
+        let of_host = SnapshotFilter {
+            hosts: vec![selection.source_host.clone()],
+            ..SnapshotFilter::default()
+        };
         match &selection.choice {
             Choice::Snapshots(references) => {
                 let mut found = Vec::new();
                 for reference in references {
                     // An id is exact; `latest` means the latest of the source host (decision 9).
-                    found.push(snapshot::find(&self.repository, reference, &of_host).await.map_err(EngineError::Find)?);
+                    found.push(
+                        snapshot::find(&self.repository, reference, &of_host)
+                            .await
+                            .map_err(EngineError::Find)?,
+                    );
                 }
                 Ok(found)
             }
             Choice::LatestOfPaths(paths) => {
                 let all = self.snapshots_of(&of_host).await?;
-                paths.iter().map(|path| self.latest(&all, selection, Some(path))).collect()
+                paths
+                    .iter()
+                    .map(|path| self.latest(&all, selection, Some(path)))
+                    .collect()
             }
             Choice::LatestOfEachPath => {
                 let all = self.snapshots_of(&of_host).await?;
-                let mut paths: Vec<&Vec<String>> = all.iter().map(|(_, snapshot)| &snapshot.paths).collect();
+                let mut paths: Vec<&Vec<String>> =
+                    all.iter().map(|(_, snapshot)| &snapshot.paths).collect();
                 paths.sort();
                 paths.dedup();
                 let latest: Vec<_> = paths
                     .into_iter()
-                    .filter_map(|paths| all.iter().rev().find(|(_, snapshot)| snapshot.paths == *paths).cloned())
+                    .filter_map(|paths| {
+                        all.iter()
+                            .rev()
+                            .find(|(_, snapshot)| snapshot.paths == *paths)
+                            .cloned()
+                    })
                     .collect();
                 if latest.is_empty() {
-                    return Err(EngineError::NoSnapshot { host: selection.source_host.clone(), path: None });
+                    return Err(EngineError::NoSnapshot {
+                        host: selection.source_host.clone(),
+                        path: None,
+                    });
                 }
                 Ok(latest)
             }
         }
     }
 
-    async fn snapshots_of(&self, filter: &SnapshotFilter) -> Result<Vec<(SnapshotId, Snapshot)>, EngineError> {
-        let mut all = snapshot::load_all(&self.repository).await.map_err(EngineError::Snapshots)?;
+    async fn snapshots_of(
+        &self,
+        filter: &SnapshotFilter,
+    ) -> Result<Vec<(SnapshotId, Snapshot)>, EngineError> {
+        let mut all = snapshot::load_all(&self.repository)
+            .await
+            .map_err(EngineError::Snapshots)?;
         all.retain(|(_, snapshot)| filter.matches(snapshot));
         Ok(all)
     }
@@ -143,11 +202,17 @@ impl Engine {
             .rev()
             .find(|(_, snapshot)| path.is_none_or(|path| snapshot.paths.contains(path)))
             .cloned()
-            .ok_or_else(|| EngineError::NoSnapshot { host: selection.source_host.clone(), path: path.cloned() })
+            .ok_or_else(|| EngineError::NoSnapshot {
+                host: selection.source_host.clone(),
+                path: path.cloned(),
+            })
     }
 }
 
-fn options(selection: &Selection, arguments: &RestoreArguments) -> Result<RestoreOptions, EngineError> {
+fn options(
+    selection: &Selection,
+    arguments: &RestoreArguments,
+) -> Result<RestoreOptions, EngineError> {
     let list = |patterns: &[String]| {
         let words: Vec<OsString> = patterns.iter().map(OsString::from).collect();
         PatternList::compile(&words, Case::Sensitive).map_err(EngineError::Pattern)
@@ -157,7 +222,9 @@ fn options(selection: &Selection, arguments: &RestoreArguments) -> Result<Restor
         (false, true) => Entries::Include(vec![list(&selection.include)?]),
         (true, false) => Entries::Exclude(vec![list(&selection.exclude)?]),
         (false, false) => {
-            return Err(EngineError::Arguments("a rule may have include or exclude, not both".to_owned()));
+            return Err(EngineError::Arguments(
+                "a rule may have include or exclude, not both".to_owned(),
+            ));
         }
     };
     let overwrite = match arguments.overwrite.as_deref() {

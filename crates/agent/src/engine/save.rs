@@ -40,13 +40,25 @@ impl Engine {
         stop: &Stop,
     ) -> Result<BackupSummary, EngineError> {
         let options = options(request)?;
-        self.with_lock(LockKind::Shared, "lock the repository for the backup", stop, async |lock| {
-            let indexed = self.repository.load_index().await.map_err(EngineError::Index)?;
-            let (token, _watch) = work_token(stop, lock);
-            archive::save::backup(&indexed, &options, BackupSource::Paths, progress, token)
-                .await
-                .map_err(|source| EngineError::Backup { path: request.path.display().to_string(), source })
-        })
+        self.with_lock(
+            LockKind::Shared,
+            "lock the repository for the backup",
+            stop,
+            async |lock| {
+                let indexed = self
+                    .repository
+                    .load_index()
+                    .await
+                    .map_err(EngineError::Index)?;
+                let (token, _watch) = work_token(stop, lock);
+                archive::save::backup(&indexed, &options, BackupSource::Paths, progress, token)
+                    .await
+                    .map_err(|source| EngineError::Backup {
+                        path: request.path.display().to_string(),
+                        source,
+                    })
+            },
+        )
         .await
     }
 }
@@ -77,7 +89,11 @@ fn options(request: &SaveRequest<'_>) -> Result<BackupOptions, EngineError> {
     Ok(BackupOptions {
         username: request.username.to_owned(),
         tags,
-        parent: if arguments.force { ParentChoice::None } else { ParentChoice::default() },
+        parent: if arguments.force {
+            ParentChoice::None
+        } else {
+            ParentChoice::default()
+        },
         excludes,
         one_file_system: arguments.one_file_system,
         with_atime: arguments.with_atime,

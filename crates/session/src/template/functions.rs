@@ -9,58 +9,98 @@ use super::evaluate::{is_true, shown};
 
 /// Calls a function; a piped value is the last argument.
 pub fn call(name: &str, arguments: &[Value]) -> Result<Value, TemplateError> {
-    let wrong = |reason: &str| TemplateError::BadArguments {
+    let arguments = Arguments {
+        name,
+        values: arguments,
+    };
+    for group in [decide, shape, change] {
+        if let Some(value) = group(name, &arguments)? {
+            return Ok(value);
+        }
+    }
+    Err(TemplateError::UnknownFunction {
         name: name.to_owned(),
-        reason: reason.to_owned(),
-    };
-    let text = |at: usize| {
-        arguments
+    })
+}
+
+/// The arguments of one call.
+struct Arguments<'a> {
+    name: &'a str,
+    values: &'a [Value],
+}
+
+impl Arguments<'_> {
+    fn wrong(&self, reason: &str) -> TemplateError {
+        TemplateError::BadArguments {
+            name: self.name.to_owned(),
+            reason: reason.to_owned(),
+        }
+    }
+
+    fn any(&self, at: usize) -> Result<&Value, TemplateError> {
+        self.values
             .get(at)
-            .map(text_of)
-            .ok_or_else(|| wrong("an argument is missing"))
-    };
-    let any = |at: usize| {
-        arguments
-            .get(at)
-            .ok_or_else(|| wrong("an argument is missing"))
-    };
-    Ok(match name {
+            .ok_or_else(|| self.wrong("an argument is missing"))
+    }
+
+    fn text(&self, at: usize) -> Result<String, TemplateError> {
+        self.any(at).map(text_of)
+    }
+
+    fn each(&self, shown: impl Fn(&Value) -> String) -> Value {
+        self.values
+            .iter()
+            .map(shown)
+            .collect::<Vec<_>>()
+            .join(" ")
+            .into()
+    }
+}
+
+type Found = Result<Option<Value>, TemplateError>;
+
+/// Functions that compare and choose.
+fn decide(name: &str, arguments: &Arguments<'_>) -> Found {
+    let any = |at| arguments.any(at);
+    Ok(Some(match name {
         "eq" => {
             let first = any(0)?;
             any(1)?;
-            arguments[1..]
+            arguments.values[1..]
                 .iter()
                 .any(|other| is_equal(first, other))
                 .into()
         }
-        "ne" => (!is_equal(any(0)?, any(1)?)).into(),
+        "ne" => Value::Bool(!is_equal(any(0)?, any(1)?)),
         "lt" | "le" | "gt" | "ge" => {
-            let order =
-                compare(any(0)?, any(1)?).ok_or_else(|| wrong("two numbers or two texts"))?;
-            match name {
+            let order = compare(any(0)?, any(1)?)
+                .ok_or_else(|| arguments.wrong("two numbers or two texts"))?;
+            let holds = match name {
                 "lt" => order == Ordering::Less,
                 "le" => order != Ordering::Greater,
                 "gt" => order == Ordering::Greater,
                 _ => order != Ordering::Less,
-            }
-            .into()
+            };
+            holds.into()
         }
-        "not" => (!is_true(any(0)?)).into(),
+        "not" | "empty" => Value::Bool(!is_true(any(0)?)),
         "and" => {
             any(0)?;
-            arguments
+            let values = arguments.values;
+            values
                 .iter()
                 .find(|value| !is_true(value))
-                .or(arguments.last())
+                .or(values.last())
                 .cloned()
                 .unwrap_or_default()
         }
         "or" => {
             any(0)?;
-            arguments
+            let values = arguments.values;
+            values
                 .iter()
                 .find(|value| is_true(value))
-                .or(arguments.last())
+                .or(values.last())
                 .cloned()
                 .unwrap_or_default()
         }
@@ -73,81 +113,90 @@ pub fn call(name: &str, arguments: &[Value]) -> Result<Value, TemplateError> {
             }
         }
         "coalesce" => arguments
+            .values
             .iter()
             .find(|value| is_true(value))
             .cloned()
             .unwrap_or_default(),
         "ternary" => if is_true(any(2)?) { any(0)? } else { any(1)? }.clone(),
-        "empty" => (!is_true(any(0)?)).into(),
-        "len" => match any(0)? {
+        _ => return Ok(None),
+    }))
+}
+
+/// Functions that look into values and print them.
+fn shape(name: &str, arguments: &Arguments<'_>) -> Found {
+    Ok(Some(match name {
+        "len" => match arguments.any(0)? {
             Value::String(text) => text.len().into(),
             Value::Array(items) => items.len().into(),
             Value::Object(items) => items.len().into(),
-            _ => return Err(wrong("a text, list or map")),
+            _ => return Err(arguments.wrong("a text, list or map")),
         },
         "index" => {
-            index(arguments).ok_or_else(|| wrong("a list and a number, or a map and a key"))?
+            let found = index(arguments.values);
+            found.ok_or_else(|| arguments.wrong("a list and a number, or a map and a key"))?
         }
-        "print" => arguments.iter().map(shown).collect::<String>().into(),
-        "printf" => printf(&text(0)?, &arguments[1..])
-            .map_err(|reason| wrong(&reason))?
-            .into(),
-        "quote" => arguments
+        "print" => arguments
+            .values
             .iter()
-            .map(|value| format!("{:?}", text_of(value)))
-            .collect::<Vec<_>>()
-            .join(" ")
+            .map(shown)
+            .collect::<String>()
             .into(),
-        "squote" => arguments
-            .iter()
-            .map(|value| format!("'{}'", text_of(value)))
-            .collect::<Vec<_>>()
-            .join(" ")
-            .into(),
-        "toString" => text(0)?.into(),
-        "toJson" => any(0)?.to_string().into(),
-        "js" | "html" | "urlquery" => escaped(name, &text(0)?).into(),
+        "printf" => {
+            let format = arguments.text(0)?;
+            printf(&format, &arguments.values[1..])
+                .map_err(|reason| arguments.wrong(&reason))?
+                .into()
+        }
+        "quote" => arguments.each(|value| format!("{:?}", text_of(value))),
+        "squote" => arguments.each(|value| format!("'{}'", text_of(value))),
+        "toString" => arguments.text(0)?.into(),
+        "toJson" => arguments.any(0)?.to_string().into(),
+        "js" | "html" | "urlquery" => escaped(name, &arguments.text(0)?).into(),
+        "join" => match arguments.any(1)? {
+            Value::Array(items) => items
+                .iter()
+                .map(text_of)
+                .collect::<Vec<_>>()
+                .join(&arguments.text(0)?)
+                .into(),
+            _ => return Err(arguments.wrong("a separator and a list")),
+        },
+        _ => return Ok(None),
+    }))
+}
+
+/// Functions that change texts.
+fn change(name: &str, arguments: &Arguments<'_>) -> Found {
+    let text = |at| arguments.text(at);
+    Ok(Some(match name {
         "upper" => text(0)?.to_uppercase().into(),
         "lower" => text(0)?.to_lowercase().into(),
         "title" => title(&text(0)?).into(),
         "trim" => text(0)?.trim().into(),
-        "trimPrefix" => text(1)?
-            .strip_prefix(&text(0)?)
-            .map_or_else(|| text(1), |rest| Ok(rest.to_owned()))?
-            .into(),
-        "trimSuffix" => text(1)?
-            .strip_suffix(&text(0)?)
-            .map_or_else(|| text(1), |rest| Ok(rest.to_owned()))?
-            .into(),
+        "trimPrefix" => {
+            let whole = text(1)?;
+            whole.strip_prefix(&text(0)?).unwrap_or(&whole).into()
+        }
+        "trimSuffix" => {
+            let whole = text(1)?;
+            whole.strip_suffix(&text(0)?).unwrap_or(&whole).into()
+        }
         "contains" => text(1)?.contains(&text(0)?).into(),
         "hasPrefix" => text(1)?.starts_with(&text(0)?).into(),
         "hasSuffix" => text(1)?.ends_with(&text(0)?).into(),
         "replace" => text(2)?.replace(&text(0)?, &text(1)?).into(),
         "trunc" => {
-            let count = any(0)?
-                .as_u64()
-                .ok_or_else(|| wrong("a positive number and a text"))?;
+            let count = arguments.any(0)?.as_u64();
+            let count = count.ok_or_else(|| arguments.wrong("a positive number and a text"))?;
             text(1)?
                 .chars()
                 .take(usize::try_from(count).unwrap_or(usize::MAX))
                 .collect::<String>()
                 .into()
         }
-        "join" => match any(1)? {
-            Value::Array(items) => items
-                .iter()
-                .map(text_of)
-                .collect::<Vec<_>>()
-                .join(&text(0)?)
-                .into(),
-            _ => return Err(wrong("a separator and a list")),
-        },
-        _ => {
-            return Err(TemplateError::UnknownFunction {
-                name: name.to_owned(),
-            });
-        }
-    })
+        _ => return Ok(None),
+    }))
 }
 
 fn text_of(value: &Value) -> String {
@@ -250,7 +299,7 @@ fn escaped(name: &str, text: &str) -> String {
             match byte {
                 b' ' => out.push('+'),
                 byte if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) => {
-                    out.push(char::from(byte))
+                    out.push(char::from(byte));
                 }
                 byte => out.push_str(&format!("%{byte:02X}")),
             }

@@ -47,7 +47,7 @@ pub fn parse(text: &str) -> Result<Vec<Node>, TemplateError> {
     let (nodes, end) = parser.block(0)?;
     match end {
         End::Text => Ok(nodes),
-        End::End | End::Else(_) => Err(malformed("`end` or `else` without a block")),
+        End::Block | End::Else(_) => Err(malformed("`end` or `else` without a block")),
     }
 }
 
@@ -116,7 +116,7 @@ fn action_end(action: &str) -> Option<usize> {
 
 enum End {
     Text,
-    End,
+    Block,
     /// The rest of `else if …`, empty for a plain `else`.
     Else(String),
 }
@@ -145,7 +145,7 @@ impl<I: Iterator<Item = Part>> Blocks<'_, I> {
                 .split_once(char::is_whitespace)
                 .unwrap_or((&action, ""));
             match word {
-                "end" => return Ok((nodes, End::End)),
+                "end" => return Ok((nodes, End::Block)),
                 "else" => return Ok((nodes, End::Else(rest.trim().to_owned()))),
                 "if" | "with" | "range" => nodes.push(self.branch(word, rest, depth)?),
                 _ => nodes.push(Node::Print(pipeline(&action)?)),
@@ -158,10 +158,10 @@ impl<I: Iterator<Item = Part>> Blocks<'_, I> {
         let condition = pipeline(condition)?;
         let (then, end) = self.block(depth + 1)?;
         let otherwise = match end {
-            End::End => Vec::new(),
+            End::Block => Vec::new(),
             End::Text => return Err(malformed(format!("`{word}` has no `end`"))),
             End::Else(rest) if rest.is_empty() => match self.block(depth + 1)? {
-                (nodes, End::End) => nodes,
+                (nodes, End::Block) => nodes,
                 _ => return Err(malformed(format!("`else` of `{word}` has no `end`"))),
             },
             // `else if` shares the `end` of its `if`.
