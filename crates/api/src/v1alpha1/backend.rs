@@ -9,6 +9,9 @@ use crate::v1alpha1::VolumeSource;
 /// Where the repository lies and which Secret opens it. Exactly one provider is set.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.storageSecretName) && size(self.storageSecretName) > 0")
+    .message("storageSecretName is required")
+    .field_path(".storageSecretName"))]
 #[x_kube(validation = Rule::new(
     "[has(self.local), has(self.s3), has(self.gcs), has(self.azure), has(self.swift), has(self.b2), \
      has(self.rest)].filter(x, x).size() == 1"
