@@ -35,7 +35,10 @@ impl Deref for IndexedRepository {
 
 impl IndexedRepository {
     pub(crate) fn new(repository: Repository, index: Index) -> Self {
-        Self { repository, index: Arc::new(index) }
+        Self {
+            repository,
+            index: Arc::new(index),
+        }
     }
 
     /// The repository without its index.
@@ -59,13 +62,16 @@ impl IndexedRepository {
 
     /// Plaintext bytes of a blob, if the index names it.
     pub fn blob_bytes(&self, handle: &BlobHandle) -> Option<u64> {
-        self.lookup(handle).map(|location| location.plaintext_bytes())
+        self.lookup(handle)
+            .map(|location| location.plaintext_bytes())
     }
 
     /// The plaintext of a blob, verified against its id. When one copy is damaged the other copies are tried.
     pub async fn load_blob(&self, handle: &BlobHandle) -> Result<Vec<u8>, LoadError> {
         let locations = self.index.locations(handle);
-        let mut failure = LoadError::NotInIndex { object: handle.to_string() };
+        let mut failure = LoadError::NotInIndex {
+            object: handle.to_string(),
+        };
         // Twice, because a read may go wrong on its way.
         for location in locations.iter().chain(&locations) {
             match self.load_copy(handle, location).await {
@@ -76,8 +82,18 @@ impl IndexedRepository {
         Err(failure)
     }
 
-    async fn load_copy(&self, handle: &BlobHandle, location: &BlobLocation) -> Result<Vec<u8>, LoadError> {
-        let stored = self.read_pack(&location.pack, location.offset.into(), location.length.into()).await?;
+    async fn load_copy(
+        &self,
+        handle: &BlobHandle,
+        location: &BlobLocation,
+    ) -> Result<Vec<u8>, LoadError> {
+        let stored = self
+            .read_pack(
+                &location.pack,
+                location.offset.into(),
+                location.length.into(),
+            )
+            .await?;
         if location.length < BLOCKING_BYTES {
             return self.decode_blob(handle, location, &stored);
         }
@@ -87,20 +103,37 @@ impl IndexedRepository {
 
     /// A tree.
     pub async fn load_tree(&self, id: &BlobId) -> Result<Tree, LoadError> {
-        let handle = BlobHandle { kind: BlobKind::Tree, id: *id };
+        let handle = BlobHandle {
+            kind: BlobKind::Tree,
+            id: *id,
+        };
         let json = self.load_blob(&handle).await?;
         let damaged = |error: ParseTreeError| damaged(&handle, chain(&error));
         if json.len() < BLOCKING_BYTES as usize {
             return Tree::from_json(&json).map_err(damaged);
         }
-        blocking(move || Tree::from_json(&json)).await.map_err(damaged)
+        blocking(move || Tree::from_json(&json))
+            .await
+            .map_err(damaged)
     }
 
     /// A range of a pack as stored, for plans that read many blobs at once.
-    pub async fn read_pack(&self, pack: &PackId, offset: u64, length: u64) -> Result<Bytes, LoadError> {
+    pub async fn read_pack(
+        &self,
+        pack: &PackId,
+        offset: u64,
+        length: u64,
+    ) -> Result<Bytes, LoadError> {
         let handle = Handle::new(FileKind::Pack, pack.to_hex());
-        let read = self.repository.backend().read_range(&handle, offset, length).await;
-        read.map_err(|source| LoadError::Storage { object: format!("pack {}", pack.short()), source })
+        let read = self
+            .repository
+            .backend()
+            .read_range(&handle, offset, length)
+            .await;
+        read.map_err(|source| LoadError::Storage {
+            object: format!("pack {}", pack.short()),
+            source,
+        })
     }
 
     /// The plaintext of a blob from its stored bytes: decrypted, decompressed, verified. CPU-bound.
@@ -128,25 +161,42 @@ pub(crate) fn decode(
     stored: &[u8],
 ) -> Result<Vec<u8>, LoadError> {
     if stored.len() as u64 != u64::from(location.length) {
-        let reason = format!("{} bytes were read instead of {}", stored.len(), location.length);
+        let reason = format!(
+            "{} bytes were read instead of {}",
+            stored.len(),
+            location.length
+        );
         return Err(damaged_in(handle, location, &reason));
     }
-    let mut content = repository.key().open(stored).map_err(|error| damaged_in(handle, location, &chain(&error)))?;
+    let mut content = repository
+        .key()
+        .open(stored)
+        .map_err(|error| damaged_in(handle, location, &chain(&error)))?;
     if let Some(length) = location.uncompressed_length {
         content = compression::decompress(&content, length.get() as usize)
             .map_err(|error| damaged_in(handle, location, &chain(&error)))?;
     }
     if Id::of(&content) != handle.id.0 {
-        return Err(damaged_in(handle, location, "its content does not fit its id"));
+        return Err(damaged_in(
+            handle,
+            location,
+            "its content does not fit its id",
+        ));
     }
     Ok(content)
 }
 
 fn damaged_in(handle: &BlobHandle, location: &BlobLocation, reason: &str) -> LoadError {
     let object = format!("{handle} in pack {}", location.pack.short());
-    LoadError::Damaged { object, reason: reason.to_owned() }
+    LoadError::Damaged {
+        object,
+        reason: reason.to_owned(),
+    }
 }
 
 fn damaged(handle: &BlobHandle, reason: String) -> LoadError {
-    LoadError::Damaged { object: handle.to_string(), reason }
+    LoadError::Damaged {
+        object: handle.to_string(),
+        reason,
+    }
 }

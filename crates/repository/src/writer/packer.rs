@@ -65,8 +65,9 @@ impl Packer {
         queue: UnboundedSender<Message>,
     ) -> Self {
         let full_bytes = repository.pack_size_bytes() as usize;
-        // Every open pack and every upload can have a buffer, so no one waits for a buffer in an open pack.
-        let pool = Pool::new(uploads + OPEN_DATA_PACKS + 1, full_bytes + SLACK_BYTES);
+        // Two open packs of data and the uploads. The pack of trees takes its turn: when all buffers are held,
+        // one of them is being uploaded and comes back.
+        let pool = Pool::new(uploads + OPEN_DATA_PACKS, full_bytes + SLACK_BYTES);
         Self {
             repository: repository.clone(),
             compression: repository.options().compression,

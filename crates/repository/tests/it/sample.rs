@@ -33,9 +33,17 @@ pub async fn create(backend: impl Backend + 'static, version: u32) -> Repository
         .unwrap()
 }
 
+/// With small packs, so that few blobs fill several.
 pub async fn open(backend: impl Backend + 'static) -> IndexedRepository {
+    open_with(backend, Some(4 << 20)).await
+}
+
+pub async fn open_with(
+    backend: impl Backend + 'static,
+    pack_size_bytes: Option<u32>,
+) -> IndexedRepository {
     let options = OpenOptions {
-        pack_size_bytes: Some(4 << 20),
+        pack_size_bytes,
         ..OpenOptions::default()
     };
     let repository = Repository::open(Arc::new(backend), &password(), &options)

@@ -279,3 +279,49 @@ async fn a_missing_blob_is_reported_as_such() {
     ));
     assert!(Repository::exists(&**repository.backend()).await.unwrap());
 }
+
+/// Run with `--ignored --nocapture`; `TMPDIR` on a file system in memory shows the CPU's share.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement"]
+async fn measure_saving_incompressible_blobs() {
+    const BLOB_BYTES: usize = 1 << 20;
+    const BLOBS: usize = 2048;
+    let scratch = Scratch::new();
+    let root = scratch.join("repository");
+    sample::create(LocalBackend::new(&root), 2).await;
+    let repository = sample::open_with(LocalBackend::new(&root), None).await;
+    let random = std::sync::Arc::new(Random::new(1).bytes(BLOB_BYTES));
+    let writer = repository.writer();
+    let next = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let start = std::time::Instant::now();
+    let threads: Vec<_> = (0..2)
+        .map(|_| {
+            let (writer, random, next) = (writer.clone(), random.clone(), next.clone());
+            std::thread::spawn(move || {
+                let mut blob = random.to_vec();
+                loop {
+                    let number = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    if number >= BLOBS {
+                        return;
+                    }
+                    blob[..8].copy_from_slice(&number.to_le_bytes());
+                    writer.save(BlobKind::Data, &blob).unwrap();
+                }
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    let saved = start.elapsed();
+    writer.finish().await.unwrap();
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM"))
+        .unwrap();
+    println!(
+        "2 GiB on 2 threads: saved after {saved:?}, finished after {:?}, {peak}",
+        start.elapsed()
+    );
+}
