@@ -187,3 +187,6 @@ pub(crate) struct IndexedPack {
     /// Its blobs.
     pub(crate) blobs: Vec<crate::pack::PackedBlob>,
 }
+
+#[cfg(test)]
+mod tests;
