@@ -7,10 +7,12 @@
 
 mod devices;
 mod directory;
+mod input;
 mod large;
 mod list;
 mod plant;
 mod progress;
+mod read;
 mod run;
 mod scan;
 mod schedule;
@@ -39,13 +41,12 @@ use crate::filter::Excludes;
 use crate::metadata::MetadataReader;
 use crate::parent::{NewSnapshot, ParentChoice, ParentError, find_parent};
 use crate::save::devices::Devices;
+use crate::save::input::Input;
 use crate::save::run::{Failure, Root, Rules, Run};
 use crate::save::schedule::Scheduler;
 use crate::save::store::Store;
 use crate::save::summary::Tally;
-use crate::source::{
-    BackupSource, CommandReader, CommandStopper, TargetError, Targets, stream_path,
-};
+use crate::source::{BackupSource, TargetError};
 
 /// How long a cancelled run may take to come to rest, and then to upload what it has.
 const REST: Duration = Duration::from_secs(5);
@@ -127,7 +128,7 @@ pub enum BackupError {
     Targets(#[source] TargetError),
     /// The parent snapshot.
     #[error("cannot find what to compare with")]
-    Parent(#[source] ParentError),
+    Parent(#[source] Box<ParentError>),
     /// The repository's chunker polynomial.
     #[error("the repository's chunker polynomial is unusable: its config is damaged")]
     Polynomial,
@@ -185,7 +186,7 @@ pub async fn backup(
     };
     let parent = find_parent(repository, &options.parent, new)
         .await
-        .map_err(BackupError::Parent)?;
+        .map_err(|error| BackupError::Parent(Box::new(error)))?;
 
     let run = Arc::new(prepare(
         repository,
@@ -250,75 +251,6 @@ pub async fn backup(
     }
     summary.duration = began.elapsed();
     Ok(summary)
-}
-
-/// What is saved, found and opened.
-enum Input {
-    Targets(Arc<Targets>),
-    Stream {
-        path: PathBuf,
-        reader: Box<dyn std::io::Read + Send>,
-        stopper: Option<CommandStopper>,
-    },
-}
-
-impl Input {
-    async fn resolve(options: &BackupOptions, source: BackupSource) -> Result<Self, BackupError> {
-        match source {
-            BackupSource::Paths => {
-                let given = options.paths.clone();
-                let resolved = tokio::task::spawn_blocking(move || Targets::resolve(&given)).await;
-                let resolved =
-                    resolved.map_err(|error| BackupError::Thread(std::io::Error::other(error)))?;
-                Ok(Self::Targets(Arc::new(
-                    resolved.map_err(BackupError::Targets)?,
-                )))
-            }
-            BackupSource::Stdin { filename, reader } => {
-                let path = stream_path(&filename).map_err(BackupError::Targets)?;
-                Ok(Self::Stream {
-                    path,
-                    reader,
-                    stopper: None,
-                })
-            }
-            BackupSource::Command { filename, command } => {
-                let path = stream_path(&filename).map_err(BackupError::Targets)?;
-                let reader = CommandReader::start(&command).map_err(BackupError::Targets)?;
-                let stopper = Some(reader.stopper());
-                Ok(Self::Stream {
-                    path,
-                    reader: Box::new(reader),
-                    stopper,
-                })
-            }
-        }
-    }
-
-    fn snapshot_paths(&self) -> Vec<String> {
-        match self {
-            Self::Targets(targets) => targets
-                .paths
-                .iter()
-                .map(|path| path.to_string_lossy().into_owned())
-                .collect(),
-            Self::Stream { path, .. } => vec![path.to_string_lossy().into_owned()],
-        }
-    }
-
-    fn missing(&self) -> &[PathBuf] {
-        match self {
-            Self::Targets(targets) => &targets.missing,
-            Self::Stream { .. } => &[],
-        }
-    }
-
-    fn filename(&self) -> PathBuf {
-        match self {
-            Self::Targets(_) => PathBuf::new(),
-            Self::Stream { path, .. } => path.clone(),
-        }
-    }
 }
 
 /// What the threads of a run need besides the run.
@@ -391,9 +323,9 @@ async fn work(
             // Nobody listens any more when the caller has given up.
             let _ = sender.send(perform(&threads_run, input, plan));
         });
-    spawned.map_err(Failure::Stream)?;
+    spawned.map_err(Failure::Thread)?;
     tokio::select! {
-        result = &mut receiver => return result.unwrap_or(Err(Failure::Cancelled)),
+        result = &mut receiver => return result.unwrap_or_else(|_| Err(Failure::Thread(panicked()))),
         () = cancel.cancelled() => {}
     }
     run.scheduler.stop(Failure::Cancelled);
@@ -431,6 +363,10 @@ fn perform(run: &Arc<Run>, input: Input, plan: Plan) -> Result<Root, Failure> {
     }
 }
 
+fn panicked() -> std::io::Error {
+    std::io::Error::other("a thread of the backup panicked")
+}
+
 /// Ends the run when the future is dropped.
 struct StopOnDrop(Arc<Run>);
 
@@ -444,14 +380,14 @@ impl Drop for StopOnDrop {
 async fn give_up(run: &Run, failure: Failure, filename: PathBuf) -> BackupError {
     match failure {
         Failure::Store(source) => BackupError::Store(source),
-        Failure::Stream(source) if run.rules.is_stream => BackupError::Stream { filename, source },
-        Failure::Stream(source) => BackupError::Thread(source),
+        Failure::Stream(source) => BackupError::Stream { filename, source },
+        Failure::Thread(source) => BackupError::Thread(source),
         Failure::Cancelled => {
             if let Some(writer) = run.store.writer() {
                 match tokio::time::timeout(REST, writer.finish()).await {
                     Ok(Ok(_)) => {}
                     Ok(Err(error)) => {
-                        tracing::warn!(error = run::chain(&error), "the last packs are lost")
+                        tracing::warn!(error = run::chain(&error), "the last packs are lost");
                     }
                     Err(_) => tracing::warn!("the last packs were not uploaded in time"),
                 }

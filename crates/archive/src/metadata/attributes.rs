@@ -79,7 +79,7 @@ pub(super) fn read(place: Place<'_>) -> (Vec<ExtendedAttribute>, Option<Attribut
                 failure = Some(AttributeError::Read {
                     name: text.to_owned(),
                     source,
-                })
+                });
             }
         }
     }

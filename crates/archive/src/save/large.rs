@@ -269,7 +269,7 @@ impl LargeFile {
         };
         let Some(mut node) = node else { return };
         if let Content::File(file) = &self.content {
-            note_change(run, file, &self.path, &node, size);
+            note_change(run, file, &self.path, &node);
         } else if size == 0 {
             let error = io::Error::new(ErrorKind::UnexpectedEof, "no data read");
             return run.scheduler.stop(Failure::Stream(error));
@@ -395,19 +395,12 @@ pub(crate) fn add(added: &mut (u64, u64), saved: &SavedBlob) {
     }
 }
 
-/// Notes when a file is not what it was when reading it began.
-pub(crate) fn note_change(
-    run: &Run,
-    file: &File,
-    path: &std::path::Path,
-    node: &Node,
-    read_bytes: u64,
-) {
+/// Notes when a file is not what it was when its node was made.
+pub(crate) fn note_change(run: &Run, file: &File, path: &std::path::Path, node: &Node) {
     let Ok(now) = FileStat::of_file(file) else {
         return;
     };
-    let has_other_size = node.size != read_bytes && node.size > 0;
-    if has_other_size || node.mtime != Some(run.metadata.time(now.mtime)) {
+    if node.size != now.size || node.mtime != Some(run.metadata.time(now.mtime)) {
         run.note(path, "changed while it was read");
     }
 }

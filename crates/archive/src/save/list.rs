@@ -118,7 +118,7 @@ struct Name {
 
 /// All names but `.` and `..`, sorted.
 fn entries(directory: &OwnedFd) -> io::Result<Vec<Name>> {
-    let mut buffer = [MaybeUninit::uninit(); ENTRIES_BYTES];
+    let mut buffer = vec![MaybeUninit::uninit(); ENTRIES_BYTES];
     let mut names = Vec::new();
     let mut entries = RawDir::new(directory, &mut buffer);
     while let Some(entry) = entries.next() {

@@ -39,7 +39,7 @@ pub(crate) fn plant_targets(
         working_directory,
         leaves: Vec::new(),
     };
-    planter.plant(&root, layout, old);
+    planter.plant(&root, layout, old.as_ref());
     run.scheduler
         .push(Frame::Leaves(planter.leaves.into_iter()));
     if layout.children.is_empty() {
@@ -54,17 +54,17 @@ struct Planter<'a> {
 }
 
 impl Planter<'_> {
-    fn plant(&mut self, directory: &Arc<Directory>, layout: &LayoutNode, old: Option<Arc<Tree>>) {
+    fn plant(&mut self, directory: &Arc<Directory>, layout: &LayoutNode, old: Option<&Arc<Tree>>) {
         for (slot, (name, child)) in layout.children.iter().enumerate() {
             let slot = u32::try_from(slot).unwrap_or(u32::MAX);
-            let old_node = old.as_ref().and_then(|tree| tree.find(name));
+            let old_node = old.and_then(|tree| tree.find(name));
             if let Some(path) = &child.path {
                 self.leaves.push(Leaf {
                     directory: Arc::clone(directory),
                     slot,
                     path: absolute(self.working_directory, path),
                     name: name.clone(),
-                    old: old.clone(),
+                    old: old.cloned(),
                 });
                 continue;
             }
@@ -77,7 +77,7 @@ impl Planter<'_> {
             let old_tree = self.run.old_tree(&path, old_node);
             let parent = Some((Arc::clone(directory), slot));
             let below = Directory::new(parent, node, old_node.cloned(), child.children.len());
-            self.plant(&below, child, old_tree);
+            self.plant(&below, child, old_tree.as_ref());
         }
     }
 

@@ -25,6 +25,8 @@ pub(crate) enum Failure {
     Store(SaveError),
     /// The stream of a stdin or command source broke.
     Stream(std::io::Error),
+    /// A thread cannot be started or broke down.
+    Thread(std::io::Error),
     /// The caller does not want it any more.
     Cancelled,
 }
@@ -94,7 +96,7 @@ impl Run {
                 if let Err(error) = spawned
                     && number == 0
                 {
-                    self.scheduler.stop(Failure::Stream(error));
+                    self.scheduler.stop(Failure::Thread(error));
                 }
             }
         });

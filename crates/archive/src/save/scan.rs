@@ -34,21 +34,21 @@ impl Scanner<'_> {
     fn layout(&mut self, layout: &LayoutNode, working_directory: &Path) {
         for node in layout.children.values() {
             match &node.path {
-                Some(path) => self.target(crate::path::absolute(working_directory, path)),
+                Some(path) => self.target(&crate::path::absolute(working_directory, path)),
                 None => self.layout(node, working_directory),
             }
         }
     }
 
-    fn target(&mut self, target: PathBuf) {
+    fn target(&mut self, target: &Path) {
         let allowed = self
             .run
             .rules
             .devices
             .as_ref()
-            .and_then(|devices| devices.allowed(&target));
-        let is_target = self.run.rules.is_target(&target);
-        let mut waiting = vec![target.clone()];
+            .and_then(|devices| devices.allowed(target));
+        let is_target = self.run.rules.is_target(target);
+        let mut waiting = vec![target.to_path_buf()];
         while let Some(path) = waiting.pop() {
             if self.run.scheduler.is_stopped() {
                 return;

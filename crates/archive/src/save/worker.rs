@@ -1,24 +1,23 @@
 //! One thread of a backup: takes work and saves what it finds.
 
 use std::fs::File;
-use std::io::{self, Cursor, Read};
+use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use repository::chunker::{Chunker, MIN_CHUNK_BYTES};
 use repository::tree::{Node, NodeKind};
-use repository::{BlobHandle, BlobId, BlobKind, SaveError};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::metadata::{FileStat, Place, extended_attributes, link_target};
 use crate::path::child;
 use crate::save::directory::{Leaf, Listing, change, report};
-use crate::save::large::{Content, LARGE_BYTES, LargeFile, Progress, add, fill, note_change};
+use crate::save::large::{Content, LARGE_BYTES, LargeFile, Progress, note_change};
 use crate::save::list::{open, open_directory};
+use crate::save::read::{FileReader, ReadFailure, unchanged};
 use crate::save::run::{Failure, Run, chain};
 use crate::save::schedule::Work;
 use crate::save::summary::Change;
@@ -26,7 +25,7 @@ use crate::save::summary::Change;
 /// What became of an entry.
 pub(crate) enum Outcome {
     /// It is done; without a node it is not part of the snapshot.
-    Done(Option<Node>),
+    Done(Option<Box<Node>>),
     /// Somebody completes it later.
     Pending,
 }
@@ -34,9 +33,7 @@ pub(crate) enum Outcome {
 /// A thread with its buffers.
 pub(crate) struct Worker<'a> {
     run: &'a Arc<Run>,
-    chunker: Chunker,
-    start: Vec<u8>,
-    chunk: Vec<u8>,
+    reader: FileReader,
 }
 
 /// An entry with all that is known of it.
@@ -52,33 +49,17 @@ pub(crate) struct Found<'a> {
     pub(crate) old: Option<&'a Node>,
 }
 
-enum ReadFailure {
-    Read(io::Error),
-    Store(SaveError),
-    Stopped,
-}
-
-/// The blobs of a file that was read.
-#[derive(Default)]
-struct Stored {
-    blobs: Vec<BlobId>,
-    bytes: u64,
-    added: (u64, u64),
-}
-
 impl<'a> Worker<'a> {
     pub(crate) fn new(run: &'a Arc<Run>) -> Self {
         Self {
             run,
-            chunker: Chunker::new(run.tables.clone()),
-            start: Vec::new(),
-            chunk: Vec::new(),
+            reader: FileReader::new(run),
         }
     }
 
     pub(crate) fn perform(&mut self, work: Work) {
         match work {
-            Work::Chunk(job) => job.perform(self.run, &mut self.chunk),
+            Work::Chunk(job) => job.perform(self.run, self.reader.scratch()),
             Work::Segment(job) => job.perform(self.run),
             Work::Entries(listing, entries) => {
                 for entry in entries {
@@ -153,14 +134,12 @@ impl<'a> Worker<'a> {
                 })
             }
             Err(Errno::NOENT) if !listing.is_of_target => self.vanished(&listing.path_of(name)),
-            Err(error) => self.unreadable(
-                &listing.path_of(name),
-                "cannot get its metadata",
-                error.into(),
-            ),
+            Err(error) => {
+                self.unreadable(&listing.path_of(name), "cannot get its metadata", &error)
+            }
         };
         if let Outcome::Done(node) = outcome {
-            Arc::clone(&listing.directory).complete(self.run, slot, node);
+            Arc::clone(&listing.directory).complete(self.run, slot, node.map(|node| *node));
         }
     }
 
@@ -213,11 +192,7 @@ impl<'a> Worker<'a> {
                 Ok(target) => node.link_target = target,
                 Err(Errno::NOENT) => return self.vanished(&listing.path_of(name)),
                 Err(error) => {
-                    return self.unreadable(
-                        &listing.path_of(name),
-                        "cannot read the link",
-                        error.into(),
-                    );
+                    return self.unreadable(&listing.path_of(name), "cannot read the link", &error);
                 }
             }
         }
@@ -237,7 +212,7 @@ impl<'a> Worker<'a> {
             (0, 0),
             started.elapsed(),
         );
-        Outcome::Done(Some(node))
+        Outcome::Done(Some(Box::new(node)))
     }
 
     fn file(&mut self, found: &Found<'_>) -> Outcome {
@@ -252,7 +227,7 @@ impl<'a> Worker<'a> {
         let started = Instant::now();
         let snapshot_path = child(&listing.directory.snapshot_path, snapshot_name);
         if let Some(old) = old
-            && let Some(content) = self.unchanged(old, stat, &listing.path, name)
+            && let Some(content) = unchanged(self.run, old, stat, &listing.path_of(name))
         {
             let mut node = self.run.metadata.node(snapshot_name, stat);
             let place = Place::Name(listing.file.as_fd(), name, &listing.path);
@@ -267,18 +242,18 @@ impl<'a> Worker<'a> {
                 (0, 0),
                 started.elapsed(),
             );
-            return Outcome::Done(Some(node));
+            return Outcome::Done(Some(Box::new(node)));
         }
         let (file, stat) = match open_file(listing, name) {
             Ok((_, stat)) if stat.kind != NodeKind::File => {
                 let error = io::Error::other("its type has changed since it was listed");
-                return self.unreadable(&listing.path_of(name), "cannot save", error);
+                return self.unreadable(&listing.path_of(name), "cannot save", &error);
             }
             Ok(opened) => opened,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return self.vanished(&listing.path_of(name));
             }
-            Err(error) => return self.unreadable(&listing.path_of(name), "cannot open", error),
+            Err(error) => return self.unreadable(&listing.path_of(name), "cannot open", &error),
         };
         let mut node = self.run.metadata.node(snapshot_name, &stat);
         add_attributes(
@@ -293,10 +268,10 @@ impl<'a> Worker<'a> {
             self.large(found, file, node, snapshot_path);
             return Outcome::Pending;
         }
-        let stored = match self.read(&file, stat.size) {
+        let stored = match self.reader.read(self.run, &file, stat.size) {
             Ok(stored) => stored,
             Err(ReadFailure::Read(error)) => {
-                return self.unreadable(&listing.path_of(name), "cannot read", error);
+                return self.unreadable(&listing.path_of(name), "cannot read", &error);
             }
             Err(ReadFailure::Store(error)) => {
                 self.run.scheduler.stop(Failure::Store(error));
@@ -304,7 +279,7 @@ impl<'a> Worker<'a> {
             }
             Err(ReadFailure::Stopped) => return Outcome::Pending,
         };
-        note_change(self.run, &file, &listing.path_of(name), &node, stored.bytes);
+        note_change(self.run, &file, &listing.path_of(name), &node);
         node.size = stored.bytes;
         node.content = Some(stored.blobs);
         report(
@@ -315,7 +290,7 @@ impl<'a> Worker<'a> {
             stored.added,
             started.elapsed(),
         );
-        Outcome::Done(Some(node))
+        Outcome::Done(Some(Box::new(node)))
     }
 
     fn large(
@@ -340,106 +315,13 @@ impl<'a> Worker<'a> {
         run.scheduler.read_large(&large, |work| self.perform(work));
     }
 
-    /// The content of the old node, if the file is as it was then and its blobs are all there.
-    fn unchanged<'n>(
-        &self,
-        old: &'n Node,
-        stat: &FileStat,
-        folder: &Path,
-        name: &[u8],
-    ) -> Option<&'n [BlobId]> {
-        let rules = &self.run.rules;
-        let is_same = old.kind == NodeKind::File
-            && old.size == stat.size
-            && old.mtime == Some(self.run.metadata.time(stat.mtime))
-            && (rules.ignore_ctime || old.ctime == Some(self.run.metadata.time(stat.ctime)))
-            && (rules.ignore_inode || old.inode == stat.inode);
-        if !is_same {
-            return None;
-        }
-        let content = old.content.as_deref().unwrap_or_default();
-        let index = self.run.repository.index();
-        if content.iter().all(|id| {
-            index.contains(&BlobHandle {
-                kind: BlobKind::Data,
-                id: *id,
-            })
-        }) {
-            return Some(content);
-        }
-        let message = "parts of it are not in the repository's index; it is stored again";
-        self.run.note(&child(folder, name), message);
-        None
-    }
-
-    /// Stores the content of a file that one thread handles.
-    fn read(&mut self, mut file: &File, size: u64) -> Result<Stored, ReadFailure> {
-        let mut stored = Stored::default();
-        // One byte more than expected shows the end without another read.
-        let expected =
-            usize::try_from(size).map_or(MIN_CHUNK_BYTES, |size| (size + 1).min(MIN_CHUNK_BYTES));
-        let mut length = 0;
-        for room in [expected, MIN_CHUNK_BYTES] {
-            self.start.resize(room.max(self.start.len()), 0);
-            length += fill(&mut self.start[length..room], |rest, _| file.read(rest))
-                .map_err(ReadFailure::Read)?;
-            if length < room {
-                break;
-            }
-        }
-        if length < MIN_CHUNK_BYTES {
-            if length > 0 {
-                self.store(&mut stored, None, length)?;
-            }
-            return Ok(stored);
-        }
-        let start = std::mem::take(&mut self.start);
-        let mut reader = Cursor::new(&start[..length]).chain(file);
-        self.chunker.reset();
-        let mut chunk = std::mem::take(&mut self.chunk);
-        let result = loop {
-            match self.chunker.next_chunk(&mut reader, &mut chunk) {
-                Ok(None) => break Ok(()),
-                Ok(Some(_)) if self.run.scheduler.is_stopped() => break Err(ReadFailure::Stopped),
-                Ok(Some(length)) => {
-                    if let Err(error) = self.store(&mut stored, Some(&chunk), length) {
-                        break Err(error);
-                    }
-                }
-                Err(error) => break Err(ReadFailure::Read(error)),
-            }
-        };
-        (self.start, self.chunk) = (start, chunk);
-        result.map(|()| stored)
-    }
-
-    /// Stores a chunk, or the start buffer.
-    fn store(
-        &self,
-        stored: &mut Stored,
-        chunk: Option<&[u8]>,
-        length: usize,
-    ) -> Result<(), ReadFailure> {
-        let data = &chunk.unwrap_or(&self.start)[..length];
-        let saved = self
-            .run
-            .store
-            .save(BlobKind::Data, data)
-            .map_err(ReadFailure::Store)?;
-        stored.blobs.push(saved.id);
-        stored.bytes += saved.plaintext_bytes;
-        add(&mut stored.added, &saved);
-        self.run.progress.bytes_done(saved.plaintext_bytes);
-        Ok(())
-    }
-
     /// Deleted between listing its directory and opening it: the snapshot shows a moment in which it is gone.
     fn vanished(&self, path: &Path) -> Outcome {
         self.run.note(path, "was deleted before it could be read");
         Outcome::Done(None)
     }
 
-    fn unreadable(&self, path: &Path, what: &str, error: io::Error) -> Outcome {
+    fn unreadable(&self, path: &Path, what: &str, error: &dyn std::fmt::Display) -> Outcome {
         self.run.error(path, format!("{what}: {error}"));
         Outcome::Done(None)
     }

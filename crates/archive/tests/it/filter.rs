@@ -62,7 +62,7 @@ async fn excludes_select_what_restic_selects() {
     for _ in 0..12 {
         let mut arguments = vec!["backup".to_owned(), "--force".to_owned(), "-q".to_owned()];
         let mut excludes = ExcludeOptions::default();
-        for _ in 0..1 + random.index(4) {
+        for _ in 0..=random.index(4) {
             let pattern = pattern(&source, &mut random);
             if random.is_chance(70) {
                 arguments.extend(["--exclude".to_owned(), pattern.clone()]);
@@ -178,7 +178,7 @@ async fn assert_same_selection(scene: &Scene, arguments: &[String], excludes: &E
         let list = |tree: String| scene.restic.run(["ls", &tree]).stdout_text();
         let ids = scene.restic.run(["snapshots", "--json"]).json();
         let ids = ids.as_array().unwrap();
-        let last: Vec<_> = ids
+        let newest: Vec<_> = ids
             .iter()
             .rev()
             .take(2)
@@ -186,7 +186,7 @@ async fn assert_same_selection(scene: &Scene, arguments: &[String], excludes: &E
             .collect();
         panic!(
             "{arguments:?}\n--- restic\n{}\n--- ours\n{}",
-            last[0], last[1]
+            newest[0], newest[1]
         );
     }
 }

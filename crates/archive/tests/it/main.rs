@@ -15,3 +15,4 @@ mod restore;
 mod restore_safety;
 mod save;
 mod scene;
+mod stream;

@@ -1,7 +1,6 @@
 //! Backups by us, compared with what restic makes of the same files and read back by it.
 
 use std::fs;
-use std::io::{Cursor, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,15 +11,19 @@ use archive::save::{
     BackupError, BackupOptions, BackupProgress, BackupSummary, ItemDone, NoProgress, backup,
 };
 use archive::source::BackupSource;
-use backend::FileKind;
+use backend::{ErrorKind, FileKind, Operation};
 use proptest::prelude::*;
 use repository::compression::Compression;
 use repository::key::ScryptParams;
 use repository::snapshot::{Snapshot, load_all};
 use repository::tree::{Node, NodeKind};
-use repository::{BlobHandle, BlobId, BlobKind, CreateOptions, IndexedRepository, Repository};
+use repository::{
+    BlobHandle, BlobId, BlobKind, CreateOptions, IndexedRepository, OpenOptions, Repository,
+};
 use secrecy::SecretString;
-use testkit::{CompareOptions, MemoryBackend, Random, Scratch, assert_same_tree};
+use testkit::{
+    CompareOptions, Effect, Fault, FaultBackend, MemoryBackend, Random, Scratch, assert_same_tree,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::scene::Scene;
@@ -46,7 +49,7 @@ pub async fn save(
     save_source(repository, options, BackupSource::Paths).await
 }
 
-async fn save_source(
+pub async fn save_source(
     repository: &IndexedRepository,
     options: &BackupOptions,
     source: BackupSource,
@@ -80,7 +83,7 @@ pub async fn node_at(
 }
 
 /// A repository in memory, opened cheaply.
-async fn in_memory() -> (MemoryBackend, IndexedRepository) {
+pub async fn in_memory() -> (MemoryBackend, IndexedRepository) {
     let backend = MemoryBackend::new();
     let options = CreateOptions {
         scrypt: Some(ScryptParams::FAST_FOR_TESTS),
@@ -95,7 +98,7 @@ async fn in_memory() -> (MemoryBackend, IndexedRepository) {
     (backend, repository)
 }
 
-async fn snapshots(repository: &IndexedRepository) -> Vec<Snapshot> {
+pub async fn snapshots(repository: &IndexedRepository) -> Vec<Snapshot> {
     load_all(repository)
         .await
         .unwrap()
@@ -104,7 +107,7 @@ async fn snapshots(repository: &IndexedRepository) -> Vec<Snapshot> {
         .collect()
 }
 
-async fn content(repository: &IndexedRepository, blobs: &[BlobId]) -> Vec<u8> {
+pub async fn content(repository: &IndexedRepository, blobs: &[BlobId]) -> Vec<u8> {
     let mut content = Vec::new();
     for id in blobs {
         let handle = BlobHandle {
@@ -242,7 +245,7 @@ async fn a_second_backup_without_changes_adds_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unchanged_tree_makes_no_second_snapshot_when_asked_to_skip_it() {
-    // `/dev/pts` does not change while nobody opens a terminal, unlike folders above a scratch folder.
+    // Folders above a scratch folder change all the time; this file's place changes only with devices.
     let (_, repository) = in_memory().await;
     let options = BackupOptions {
         skip_if_unchanged: true,
@@ -292,7 +295,7 @@ async fn a_file_that_cannot_be_read_is_listed_and_the_rest_is_saved() {
     } else {
         let folder = source.folder("closed");
         fs::write(folder.join("inside"), "").unwrap();
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o000)).unwrap();
         expected.push(folder);
     }
     paths.push(source.join("missing"));
@@ -393,6 +396,118 @@ async fn files_that_vanish_or_grow_meanwhile_are_noted() {
     );
 }
 
+/// Changes a large file when it is about to be read.
+async fn save_while_changing(change: fn(&Path)) -> (BackupSummary, Vec<u8>, Vec<u8>) {
+    let source = Scratch::new();
+    let path = source.join("large");
+    fs::write(&path, Random::new(8).bytes(20 << 20)).unwrap();
+    let (_, repository) = in_memory().await;
+    let changed = path.clone();
+    let progress = AtFirstFile(std::sync::Once::new(), move || change(&changed));
+    let options = options(&[&path]);
+    let cancel = CancellationToken::new();
+    let summary = backup(
+        &repository,
+        &options,
+        BackupSource::Paths,
+        Arc::new(progress),
+        cancel,
+    )
+    .await
+    .unwrap();
+    let snapshot = &snapshots(&repository).await[0];
+    let node = node_at(&repository, snapshot, &path).await.unwrap();
+    let stored = content(&repository, &node.content.unwrap()).await;
+    assert_eq!(node.size, stored.len() as u64);
+    (summary, stored, fs::read(&path).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_file_that_shrinks_is_saved_up_to_its_end() {
+    let (summary, stored, now) = save_while_changing(|path| {
+        fs::File::options()
+            .write(true)
+            .open(path)
+            .unwrap()
+            .set_len((3 << 20) + 5)
+            .unwrap();
+    })
+    .await;
+    assert!(stored == now);
+    assert_eq!((summary.errors_count, summary.notes_count), (0, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_file_that_grows_is_saved_up_to_its_end() {
+    let (summary, stored, now) = save_while_changing(|path| {
+        let more = Random::new(9).bytes(7 << 20);
+        std::io::Write::write_all(
+            &mut fs::File::options().append(true).open(path).unwrap(),
+            &more,
+        )
+        .unwrap();
+    })
+    .await;
+    assert!(stored == now);
+    assert_eq!((summary.errors_count, summary.notes_count), (0, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_large_files_on_any_number_of_threads_are_saved_whole() {
+    let source = Scratch::new();
+    let mut expected = Vec::new();
+    for number in 0..12_u64 {
+        let bytes = (6 << 20) + usize::try_from(number).unwrap() * 777_777;
+        let data = Random::new(number).bytes(bytes);
+        fs::write(source.join(format!("{number:02}")), &data).unwrap();
+        expected.push(data);
+    }
+    for threads in [1, 2, 16] {
+        let (_, repository) = in_memory().await;
+        let options = BackupOptions {
+            read_threads: Some(threads),
+            ..options(&[source.path()])
+        };
+        save(&repository, &options).await.unwrap();
+        let snapshot = &snapshots(&repository).await[0];
+        for (number, data) in expected.iter().enumerate() {
+            let node = node_at(&repository, snapshot, &source.join(format!("{number:02}")))
+                .await
+                .unwrap();
+            assert!(
+                content(&repository, &node.content.unwrap()).await == *data,
+                "{number} by {threads}"
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storage_that_fails_ends_the_backup_without_a_snapshot() {
+    let source = Scratch::new();
+    testkit::build_plain_tree(source.path(), 10, 300);
+    fs::write(source.join("large"), Random::new(11).bytes(60 << 20)).unwrap();
+    let (backend, _) = in_memory().await;
+    for kind in [FileKind::Pack, FileKind::Index] {
+        let faulty = FaultBackend::new(backend.clone());
+        faulty.inject(
+            Fault::new(Effect::Fail(ErrorKind::PermissionDenied))
+                .on(Operation::Write)
+                .of(kind),
+        );
+        let password = SecretString::from("secret");
+        let repository = Repository::open(Arc::new(faulty), &password, &OpenOptions::default())
+            .await
+            .unwrap();
+        let repository = repository.load_index().await.unwrap();
+        let error = save(&repository, &options(&[source.path()]))
+            .await
+            .unwrap_err();
+        assert!(matches!(error, BackupError::Store(_)), "{error:?}");
+        assert!(snapshots(&repository).await.is_empty());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_backup_leaves_no_snapshot() {
     let source = Scratch::new();
@@ -437,101 +552,6 @@ async fn a_dry_run_counts_as_a_real_one_and_writes_nothing() {
         (real.files, real.stored.data_blobs)
     );
     assert_eq!(dry.stored.data_bytes, real.stored.data_bytes);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn standard_input_becomes_a_file_as_by_restic() {
-    let Some(scene) = Scene::new() else { return };
-    let data = Random::new(7).bytes(21 << 20);
-    let source = |filename: &str| BackupSource::Stdin {
-        filename: filename.into(),
-        reader: Box::new(Cursor::new(data.clone()).chain(Cursor::new(b"end".to_vec()))),
-    };
-    let summary = save_source(
-        &scene.open().await,
-        &options(&[]),
-        source("folder/data.bin"),
-    )
-    .await
-    .unwrap();
-    assert_eq!(summary.total_bytes_processed, data.len() as u64 + 3);
-    let snapshot = scene.snapshot("latest").await;
-    assert_eq!(snapshot.paths, ["/folder/data.bin"]);
-    let dumped = scene.restic.run(["dump", "latest", "/folder/data.bin"]);
-    assert_eq!(dumped.stdout, [data.as_slice(), b"end"].concat());
-    let input = [data.as_slice(), b"end"].concat();
-    let arguments = [
-        "backup",
-        "--stdin",
-        "--stdin-filename",
-        "folder/data.bin",
-        "--json",
-    ];
-    let output = scene.restic.run_with_input(arguments, &input);
-    output.assert_success();
-    let line = output
-        .json_lines()
-        .into_iter()
-        .find(|line| line["message_type"] == "summary")
-        .unwrap();
-    assert_eq!(line["data_blobs"], 0, "restic cuts at the same places");
-    let theirs = scene.snapshot("latest").await;
-    let repository = scene.open().await;
-    let path = Path::new("/folder/data.bin");
-    let ours = node_at(&repository, &snapshot, path).await.unwrap();
-    let theirs = node_at(&repository, &theirs, path).await.unwrap();
-    let time = ours.mtime;
-    let timeless = Node {
-        mtime: time,
-        atime: time,
-        ctime: time,
-        ..theirs
-    };
-    assert_eq!(ours, timeless);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_command_that_fails_leaves_no_snapshot() {
-    let (_, repository) = in_memory().await;
-    let command = |script: &str| BackupSource::Command {
-        filename: "stdin".into(),
-        command: ["sh", "-c", script].map(Into::into).to_vec(),
-    };
-    for script in ["echo data; exit 3", "kill -9 $$", ":"] {
-        let error = save_source(&repository, &options(&[]), command(script))
-            .await
-            .unwrap_err();
-        assert!(matches!(error, BackupError::Stream { .. }), "{error:?}");
-    }
-    let missing = BackupSource::Command {
-        filename: "x".into(),
-        command: vec!["/no/such/program".into()],
-    };
-    let error = save_source(&repository, &options(&[]), missing)
-        .await
-        .unwrap_err();
-    assert!(matches!(error, BackupError::Targets(_)), "{error:?}");
-    assert!(snapshots(&repository).await.is_empty());
-    let summary = save_source(&repository, &options(&[]), command("echo data"))
-        .await
-        .unwrap();
-    assert_eq!(summary.total_bytes_processed, 5);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_backup_that_waits_for_its_command_can_be_cancelled() {
-    let (_, repository) = in_memory().await;
-    let source = BackupSource::Command {
-        filename: "x".into(),
-        command: vec!["sleep".into(), "1000".into()],
-    };
-    let cancel = CancellationToken::new();
-    cancel.cancel();
-    let progress = Arc::new(NoProgress);
-    let error = backup(&repository, &options(&[]), source, progress, cancel)
-        .await
-        .unwrap_err();
-    assert!(matches!(error, BackupError::Cancelled), "{error:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
