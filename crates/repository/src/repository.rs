@@ -205,6 +205,11 @@ impl Repository {
         &self.inner.config
     }
 
+    /// The master key as restic's `cat masterkey` shows it. Whoever has it can read everything.
+    pub fn master_key_json(&self) -> zeroize::Zeroizing<Vec<u8>> {
+        self.inner.key.to_json()
+    }
+
     /// The key file that opened the repository.
     pub fn key_id(&self) -> KeyId {
         self.inner.key_id

@@ -129,10 +129,9 @@ impl Engine {
         self.with_lock(LockKind::Shared, "lock the repository for the check", stop, async |lock| {
             let (token, _watch) = work_token(stop, lock);
             let options = CheckOptions::default();
-            let report = tokio::select! {
-                report = check::check(&self.repository, &options, &|_| {}) => report.map_err(EngineError::Check)?,
-                () = token.cancelled() => return Err(EngineError::Stopped),
-            };
+            let report = check::check(&self.repository, &options, &check::NoCheckProgress, &token)
+                .await
+                .map_err(EngineError::Check)?;
             Ok(report.errors.iter().map(ToString::to_string).collect())
         })
         .await

@@ -100,7 +100,8 @@ impl Controller {
     pub async fn run(&self, mode: Mode) -> Result<Outcome, Failure> {
         *self.inner.mode.lock() = mode;
         self.close_abandoned_sessions()?;
-        self.apply_desired()?;
+        self.apply_desired(mode)?;
+        self.request_sessions()?;
         match mode {
             Mode::Once => self.run_once().await,
             Mode::Forever => self.run_forever().await,
@@ -117,7 +118,13 @@ impl Controller {
                 continue;
             }
             let (controller, configuration) = (self.clone(), configuration.clone());
-            tasks.spawn(async move { controller.back_up_with_retries(&configuration).await });
+            start(&mut tasks, async move || controller.back_up_with_retries(&configuration).await);
+        }
+        for request in self.inner.store.requests()? {
+            let Some(configuration) = self.configuration(&request.invoker).cloned() else { continue };
+            let session = self.create_session(&configuration, &Cause::Requested(request.session), Timestamp::now())?;
+            let controller = self.clone();
+            start(&mut tasks, async move || controller.run_session(&configuration, &session).await);
         }
         let mut ended = collect(&mut tasks).await;
         // Restores follow the backups: a set of manifests with both proves that what was saved comes back.
@@ -141,13 +148,13 @@ impl Controller {
         let mut tasks = JoinSet::new();
         for restore in self.pending_restores()? {
             let controller = self.clone();
-            tasks.spawn(async move { controller.restore(&restore).await });
+            start(&mut tasks, async move || controller.restore(&restore).await);
         }
         self.announce();
         while !self.is_stopping() {
             for (configuration, session) in self.work_due()? {
                 let controller = self.clone();
-                tasks.spawn(async move { controller.run_session(&configuration, &session).await });
+                start(&mut tasks, async move || controller.run_session(&configuration, &session).await);
             }
             while tasks.try_join_next().is_some() {}
             tokio::select! {
@@ -159,6 +166,22 @@ impl Controller {
         collect(&mut tasks).await;
         // Being stopped is how this mode ends.
         Ok(Outcome::Done)
+    }
+
+    /// Sessions that manifests ask for, unless they exist already.
+    fn request_sessions(&self) -> Result<(), Failure> {
+        let store = &self.inner.store;
+        let waiting: Vec<String> = store.requests()?.into_iter().map(|request| request.session).collect();
+        for session in &self.inner.desired.sessions {
+            let namespace = session.metadata.namespace.as_deref().unwrap_or("default");
+            let name = session.metadata.name.clone().unwrap_or_default();
+            let is_known = store.get(&Key::new("BackupSession", namespace, &name))?.is_some();
+            if !is_known && !waiting.contains(&name) {
+                let invoker = &session.spec.invoker;
+                store.request(&Key::new(&invoker.kind, namespace, &invoker.name), &name, &Timestamp::now().to_string())?;
+            }
+        }
+        Ok(())
     }
 
     fn announce(&self) {
@@ -260,6 +283,12 @@ fn key_of(configuration: &BackupConfiguration) -> Key {
         metadata.namespace.as_deref().unwrap_or("default"),
         metadata.name.as_deref().unwrap_or_default(),
     )
+}
+
+/// Runs a session on a thread of its own: sessions are few and long, and their futures are not `Send`.
+fn start(tasks: &mut JoinSet<Ended>, session: impl AsyncFnOnce() -> Ended + Send + 'static) {
+    let runtime = tokio::runtime::Handle::current();
+    tasks.spawn_blocking(move || runtime.block_on(session()));
 }
 
 async fn collect(tasks: &mut JoinSet<Ended>) -> Vec<Ended> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use api::manifest::{AnyObject, Manifest};
 use api::secret::{BackendSettings, Place};
 use api::v1alpha1::Repository;
-use api::v1beta1::{BackupConfiguration, RepositoryRef, RestoreSession};
+use api::v1beta1::{BackupConfiguration, BackupSession, RepositoryRef, RestoreSession};
 
 use super::state::Key;
 use crate::failure::Failure;
@@ -58,6 +58,8 @@ pub struct Desired {
     pub configurations: Vec<BackupConfiguration>,
     /// Restores in the order of the manifests.
     pub restores: Vec<RestoreSession>,
+    /// Sessions that were asked for by manifest.
+    pub sessions: Vec<BackupSession>,
 }
 
 impl Desired {
@@ -73,15 +75,9 @@ impl Desired {
                     secrets.insert((namespace, secret.metadata.name.clone().unwrap_or_default()), secret);
                 }
                 AnyObject::Repository(repository) => repositories.push(repository),
-                AnyObject::BackupConfiguration(mut configuration) => {
-                    configuration.metadata.namespace.get_or_insert_with(|| "default".to_owned());
-                    desired.configurations.push(*configuration);
-                }
-                AnyObject::RestoreSession(mut restore) => {
-                    restore.metadata.namespace.get_or_insert_with(|| "default".to_owned());
-                    desired.restores.push(*restore);
-                }
-                AnyObject::BackupSession(_) => {}
+                AnyObject::BackupConfiguration(configuration) => desired.configurations.push(*configuration),
+                AnyObject::RestoreSession(restore) => desired.restores.push(*restore),
+                AnyObject::BackupSession(session) => desired.sessions.push(*session),
             }
         }
         for repository in repositories {
@@ -99,22 +95,12 @@ impl Desired {
         Ok(desired)
     }
 
-    /// Whether an object of this name is among the manifests.
+    /// Whether a configuration of this name is among the manifests.
     pub fn has(&self, key: &Key) -> bool {
-        let is_it = |namespace: Option<&String>, name: Option<&String>| {
-            namespace.map_or("default", String::as_str) == key.namespace && name.map_or("", String::as_str) == key.name
-        };
-        match key.kind.as_str() {
-            "Repository" => self.repositories.keys().any(|known| known.to_key() == *key),
-            "BackupConfiguration" => self
-                .configurations
-                .iter()
-                .any(|object| is_it(object.metadata.namespace.as_ref(), object.metadata.name.as_ref())),
-            _ => self
-                .restores
-                .iter()
-                .any(|object| is_it(object.metadata.namespace.as_ref(), object.metadata.name.as_ref())),
-        }
+        self.configurations.iter().any(|object| {
+            object.metadata.namespace.as_deref().unwrap_or("default") == key.namespace
+                && object.metadata.name.as_deref() == Some(key.name.as_str())
+        })
     }
 
     /// The repository that a configuration stores into.

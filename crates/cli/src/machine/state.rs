@@ -16,8 +16,7 @@ mod events;
 mod requests;
 mod schema;
 
-pub use events::{Event, EventKind};
-pub use requests::Request;
+pub use events::EventKind;
 
 /// The file whose lock tells who owns the directory.
 const OWNER_FILE: &str = "owner.lock";
@@ -304,7 +303,7 @@ impl StateStore {
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, StateError> {
         let mut connection = self.connection.lock();
-        let mut run = || {
+        let run = || {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let result = work(&transaction)?;
             transaction.execute("UPDATE counters SET value = value + 1 WHERE name = 'version'", [])?;

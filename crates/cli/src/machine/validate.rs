@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use api::manifest::{AnyObject, Problem, load_manifests};
+use api::rules;
 use clap::Args;
 use serde_json::json;
 
@@ -42,27 +44,57 @@ pub fn run(context: &Context, options: &ValidateOptions) -> Result<Outcome, Fail
 /// problem has been told.
 pub fn check(context: &Context, paths: &[PathBuf]) -> Result<Option<Desired>, Failure> {
     let documents = load::read(paths)?;
-    let outcome = api::manifest::load_for_one_machine(&documents);
-    for warning in &outcome.warnings {
-        if context.printer.is_json() {
-            context.printer.json(&json!({"message_type": "warning", "message": warning.to_string()}));
-        } else {
-            context.printer.warning(&warning.to_string());
-        }
+    let mut outcome = load_manifests(&documents);
+    let mut problems = std::mem::take(&mut outcome.problems);
+    problems.extend(rules::check_set(&outcome));
+    for manifest in &outcome.objects {
+        let of_machine = rules::needs_cluster(&manifest.object).into_iter().chain(argument_problems(&manifest.object));
+        problems.extend(of_machine.map(|problem| manifest.locate(problem)));
     }
-    if outcome.problems.is_empty() {
+    let count = problems.iter().filter(|problem| problem.is_error()).count();
+    for problem in &problems {
+        tell(context, problem);
+    }
+    if count == 0 {
         return Desired::resolve(outcome.objects).map(Some);
     }
-    for problem in &outcome.problems {
-        if context.printer.is_json() {
-            context.printer.json(&json!({"message_type": "problem", "message": problem.to_string()}));
-        } else {
-            context.printer.error(&problem.to_string(), None);
-        }
-    }
     if !context.printer.is_json() {
-        let count = outcome.problems.len();
-        context.printer.error(&format!("{count} problems were found, nothing was started"), None);
+        let word = if count == 1 { "1 problem was found" } else { &format!("{count} problems were found") };
+        context.printer.error(&format!("{word}, nothing was started"), None);
     }
     Ok(None)
+}
+
+/// Flags in `args` that a session does not know.
+fn argument_problems(object: &AnyObject) -> Vec<Problem> {
+    let errors = match object {
+        AnyObject::BackupConfiguration(configuration) => {
+            agent::arguments::backup(configuration.spec.target.as_ref()).err()
+        }
+        AnyObject::RestoreSession(session) => agent::arguments::restore(session.spec.target.as_ref()).err(),
+        _ => None,
+    };
+    let errors = errors.unwrap_or_default();
+    errors.iter().map(|error| Problem::new("spec.target.args", error.to_string())).collect()
+}
+
+fn tell(context: &Context, problem: &Problem) {
+    if context.printer.is_json() {
+        let severity = if problem.is_error() { "error" } else { "warning" };
+        context.printer.json(&json!({
+            "message_type": "problem",
+            "severity": severity,
+            "file": problem.file,
+            "document": problem.document,
+            "line": problem.line,
+            "object": problem.object,
+            "path": problem.path,
+            "message": problem.message,
+            "fix": problem.fix,
+        }));
+    } else if problem.is_error() {
+        context.printer.error(&problem.to_string(), None);
+    } else {
+        context.printer.warning(&problem.to_string());
+    }
 }

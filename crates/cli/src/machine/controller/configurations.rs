@@ -6,7 +6,7 @@ use api::v1beta1::{BackupConfiguration, BackupConfigurationStatus};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Controller, key_of};
+use super::{Controller, Mode, key_of};
 use crate::failure::Failure;
 use crate::machine::desired::RepositoryKey;
 use crate::machine::state::{Applied, EventKind, Key};
@@ -26,17 +26,15 @@ pub fn new_uid() -> String {
 }
 
 impl Controller {
-    /// Stores the manifests and what can be said of each before anything runs. Objects whose manifests are no longer
-    /// given are forgotten with their conditions; sessions and snapshots stay.
-    pub(super) fn apply_desired(&self) -> Result<(), Failure> {
+    /// Stores the manifests and what can be said of each before anything runs. A controller that stays forgets
+    /// configurations whose manifests are no longer given; their sessions and snapshots stay.
+    pub(super) fn apply_desired(&self, mode: Mode) -> Result<(), Failure> {
         let store = &self.inner.store;
         let desired = &self.inner.desired;
-        for kind in ["Repository", "BackupConfiguration"] {
-            for object in store.list(kind, None)? {
-                let key = Key::of(&object);
-                if !desired.has(&key) {
-                    store.delete(&key)?;
-                }
+        for object in store.list("BackupConfiguration", None)? {
+            let key = Key::of(&object);
+            if mode == Mode::Forever && !desired.has(&key) {
+                store.delete(&key)?;
             }
         }
         for repository in desired.repositories.values() {

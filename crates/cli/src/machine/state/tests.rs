@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::machine::state::requests::Request;
 
 const NOW: &str = "2026-01-02T03:04:05Z";
 
