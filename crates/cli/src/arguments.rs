@@ -41,19 +41,42 @@ Exit codes: 0 done, 1 failed, 3 incomplete, 10 no repository, 11 locked, 12 wron
 #[command(next_help_heading = "Global options")]
 pub struct GlobalOptions {
     /// Repository to work on: a folder of this machine
-    #[arg(short, long, global = true, env = "RESTIC_REPOSITORY", value_name = "REPOSITORY", hide_env_values = true)]
+    #[arg(
+        short,
+        long,
+        global = true,
+        env = "RESTIC_REPOSITORY",
+        value_name = "REPOSITORY",
+        hide_env_values = true
+    )]
     pub repo: Option<String>,
 
     /// File that holds the repository's location
-    #[arg(long, global = true, env = "RESTIC_REPOSITORY_FILE", value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        env = "RESTIC_REPOSITORY_FILE",
+        value_name = "FILE"
+    )]
     pub repository_file: Option<PathBuf>,
 
     /// File that holds the password
-    #[arg(short, long, global = true, env = "RESTIC_PASSWORD_FILE", value_name = "FILE")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        env = "RESTIC_PASSWORD_FILE",
+        value_name = "FILE"
+    )]
     pub password_file: Option<PathBuf>,
 
     /// Command that prints the password
-    #[arg(long, global = true, env = "RESTIC_PASSWORD_COMMAND", value_name = "COMMAND")]
+    #[arg(
+        long,
+        global = true,
+        env = "RESTIC_PASSWORD_COMMAND",
+        value_name = "COMMAND"
+    )]
     pub password_command: Option<String>,
 
     /// Id of the key to try first

@@ -62,7 +62,11 @@ pub struct Failure {
 impl Failure {
     /// A failure in our own words.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Failed, message: message.into(), hint: None }
+        Self {
+            outcome: Outcome::Failed,
+            message: message.into(),
+            hint: None,
+        }
     }
 
     /// The same with a remedy.
@@ -87,23 +91,22 @@ impl Failure {
                 "code": self.outcome.code(),
                 "message": self.message,
             });
-            eprint_line(&line.to_string());
+            printer.json_error(&line);
         } else {
             printer.error(&self.message, self.hint.as_deref());
         }
     }
 }
 
-#[expect(clippy::print_stderr, reason = "restic's exit_error goes to stderr as a bare JSON line")]
-fn eprint_line(line: &str) {
-    eprintln!("{line}");
-}
-
 impl<E: Error + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
         let message = sentence(&chain(&error));
         let (outcome, hint) = classify(&error);
-        Self { outcome, message, hint }
+        Self {
+            outcome,
+            message,
+            hint,
+        }
     }
 }
 
@@ -125,7 +128,9 @@ pub fn chain(error: &dyn Error) -> String {
 
 fn sentence(text: &str) -> String {
     let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+    letters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(letters).collect()
+    })
 }
 
 fn classify(error: &(dyn Error + 'static)) -> (Outcome, Option<String>) {
@@ -136,13 +141,19 @@ fn classify(error: &(dyn Error + 'static)) -> (Outcome, Option<String>) {
                 OpenError::NoRepository { .. } => {
                     return (
                         Outcome::NoRepository,
-                        Some("Run `stash init` to create it, or check the location given with `-r`.".to_owned()),
+                        Some(
+                            "Run `stash init` to create it, or check the location given with `-r`."
+                                .to_owned(),
+                        ),
                     );
                 }
                 OpenError::WrongPassword { .. } => {
                     return (
                         Outcome::WrongPassword,
-                        Some("Check the password; `stash key list` with a good one shows the keys.".to_owned()),
+                        Some(
+                            "Check the password; `stash key list` with a good one shows the keys."
+                                .to_owned(),
+                        ),
                     );
                 }
                 _ => {}
@@ -170,13 +181,15 @@ fn classify(error: &(dyn Error + 'static)) -> (Outcome, Option<String>) {
 
 const fn storage_hint(kind: backend::ErrorKind) -> Option<&'static str> {
     match kind {
-        backend::ErrorKind::NoSpace => {
-            Some("Free some space, or remove old snapshots with `stash forget --prune` and run it again.")
+        backend::ErrorKind::NoSpace => Some(
+            "Free some space, or remove old snapshots with `stash forget --prune` and run it again.",
+        ),
+        backend::ErrorKind::ReadOnly => {
+            Some("The repository can be read, not changed: mount it writable.")
         }
-        backend::ErrorKind::ReadOnly => Some("The repository can be read, not changed: mount it writable."),
-        backend::ErrorKind::PermissionDenied => {
-            Some("Run as the user who owns the repository's folder, or give this user access to it.")
-        }
+        backend::ErrorKind::PermissionDenied => Some(
+            "Run as the user who owns the repository's folder, or give this user access to it.",
+        ),
         _ => None,
     }
 }

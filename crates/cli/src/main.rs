@@ -49,14 +49,21 @@ fn main() -> ExitCode {
     let printer = Printer::new(arguments.global.json, verbosity, no_color);
     init_log();
 
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             printer.error(&format!("Cannot start the runtime: {error}"), None);
             return Outcome::Failed.into();
         }
     };
-    let context = Arc::new(Context { global: arguments.global, printer, cancel: CancellationToken::new() });
+    let context = Arc::new(Context {
+        global: arguments.global,
+        printer,
+        cancel: CancellationToken::new(),
+    });
     let result = runtime.block_on(async {
         signals::cancel_on_signal(context.cancel.clone());
         dispatch(&context, arguments.verb).await
@@ -112,14 +119,21 @@ async fn dispatch(context: &Arc<Context>, verb: Verb) -> Result<Outcome, Failure
 fn usage(error: &clap::Error) -> ExitCode {
     // Nobody is left to tell when the terminal has gone.
     let _ = error.print();
-    if error.use_stderr() { Outcome::Failed.into() } else { Outcome::Done.into() }
+    if error.use_stderr() {
+        Outcome::Failed.into()
+    } else {
+        Outcome::Done.into()
+    }
 }
 
 /// Logs go to stderr and are off unless `STASH_LOG` asks for them (`STASH_LOG=debug`).
 fn init_log() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("STASH_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("off"));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).finish();
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .finish();
     // Only fails when a subscriber is set already, which nobody else does.
     let _ = tracing::subscriber::set_global_default(subscriber);
 }

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use backend::{Backend, LocalBackend};
 use repository::compression::Compression;
-use repository::lock::{Lock, LockKind, LockOptions};
+use repository::lock::{Lock, LockError, LockKind, LockOptions};
 use repository::{OpenOptions, Repository};
 use secrecy::{ExposeSecret, SecretString};
+use tokio_util::sync::CancellationToken;
 
+use crate::Context;
 use crate::arguments::GlobalOptions;
-use crate::failure::Failure;
+use crate::failure::{Failure, Outcome};
 
 /// The names of this machine and user as they stand in locks, keys and snapshots.
 #[derive(Debug, Clone)]
@@ -25,11 +27,15 @@ pub struct Identity {
 impl Identity {
     /// Asks the system. An unknown user is named by number.
     pub fn of_this_process() -> Self {
-        let hostname = nix::unistd::gethostname()
-            .map_or_else(|_| "localhost".to_owned(), |name| name.to_string_lossy().into_owned());
+        let hostname = nix::unistd::gethostname().map_or_else(
+            |_| "localhost".to_owned(),
+            |name| name.to_string_lossy().into_owned(),
+        );
         let uid = nix::unistd::getuid();
-        let username =
-            nix::unistd::User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);
+        let username = nix::unistd::User::from_uid(uid)
+            .ok()
+            .flatten()
+            .map_or_else(|| uid.to_string(), |user| user.name);
         Self { hostname, username }
     }
 }
@@ -41,22 +47,29 @@ pub fn backend(global: &GlobalOptions) -> Result<Arc<dyn Backend>, Failure> {
 
 /// The storage at a repository string.
 pub fn backend_at(location: &str) -> Result<Arc<dyn Backend>, Failure> {
-    const REMOTE: [&str; 9] = ["s3:", "gs:", "azure:", "swift:", "b2:", "rest:", "sftp:", "rclone:", "opendal:"];
+    const REMOTE: [&str; 9] = [
+        "s3:", "gs:", "azure:", "swift:", "b2:", "rest:", "sftp:", "rclone:", "opendal:",
+    ];
     if let Some(scheme) = REMOTE.iter().find(|scheme| location.starts_with(**scheme)) {
-        return Err(Failure::new(format!("This version stores into folders only, not into `{scheme}` repositories"))
-            .with_hint("Give a folder, as `-r /srv/backup`."));
+        return Err(Failure::new(format!(
+            "This version stores into folders only, not into `{scheme}` repositories"
+        ))
+        .with_hint("Give a folder, as `-r /srv/backup`."));
     }
     let folder = location.strip_prefix("local:").unwrap_or(location);
     if folder.is_empty() {
-        return Err(Failure::new("The repository's location is empty").with_hint("Give a folder, as `-r /srv/backup`."));
+        return Err(Failure::new("The repository's location is empty")
+            .with_hint("Give a folder, as `-r /srv/backup`."));
     }
     Ok(Arc::new(LocalBackend::new(folder)))
 }
 
 fn location(global: &GlobalOptions) -> Result<String, Failure> {
     match (&global.repo, &global.repository_file) {
-        (Some(_), Some(_)) => Err(Failure::new("`--repo` and `--repository-file` exclude each other")
-            .with_hint("Give one of them, and look at RESTIC_REPOSITORY and RESTIC_REPOSITORY_FILE.")),
+        (Some(_), Some(_)) => Err(Failure::new(
+            "`--repo` and `--repository-file` exclude each other",
+        )
+        .with_hint("Give one of them, and look at RESTIC_REPOSITORY and RESTIC_REPOSITORY_FILE.")),
         (Some(repo), None) => Ok(repo.clone()),
         (None, Some(file)) => read_first(file, "repository"),
         (None, None) => Err(Failure::new("No repository is named")
@@ -68,7 +81,9 @@ fn location(global: &GlobalOptions) -> Result<String, Failure> {
 pub fn password(global: &GlobalOptions) -> Result<SecretString, Failure> {
     match (&global.password_file, &global.password_command) {
         (Some(_), Some(_)) => {
-            return Err(Failure::new("`--password-file` and `--password-command` exclude each other"));
+            return Err(Failure::new(
+                "`--password-file` and `--password-command` exclude each other",
+            ));
         }
         (Some(file), None) => return read_first(file, "password").map(SecretString::from),
         (None, Some(command)) => return password_from_command(command),
@@ -89,23 +104,56 @@ pub fn ask(prompt: &str) -> Result<SecretString, Failure> {
     }
     rpassword::prompt_password(prompt)
         .map(SecretString::from)
-        .map_err(|error| Failure::new(format!("Cannot read the password from the terminal: {error}")))
+        .map_err(|error| {
+            Failure::new(format!(
+                "Cannot read the password from the terminal: {error}"
+            ))
+        })
+}
+
+/// Asks for a new password, twice.
+pub fn ask_new() -> Result<SecretString, Failure> {
+    let password = ask("New password: ")?;
+    let again = ask("The same again: ")?;
+    if password.expose_secret() != again.expose_secret() {
+        return Err(Failure::new("The two passwords differ"));
+    }
+    Ok(password)
+}
+
+/// Whether an option or the environment gives the password, so that nobody need be asked.
+pub fn has_password(global: &GlobalOptions) -> bool {
+    global.password_file.is_some()
+        || global.password_command.is_some()
+        || std::env::var_os("RESTIC_PASSWORD").is_some()
 }
 
 fn password_from_command(command: &str) -> Result<SecretString, Failure> {
     let mut words = shell_words(command)?.into_iter();
-    let program = words.next().ok_or_else(|| Failure::new("The password command is empty"))?;
+    let program = words
+        .next()
+        .ok_or_else(|| Failure::new("The password command is empty"))?;
     let output = std::process::Command::new(&program)
         .args(words)
         .stdin(std::process::Stdio::inherit())
         .stderr(std::process::Stdio::inherit())
         .output()
-        .map_err(|error| Failure::new(format!("Cannot start the password command `{program}`: {error}")))?;
+        .map_err(|error| {
+            Failure::new(format!(
+                "Cannot start the password command `{program}`: {error}"
+            ))
+        })?;
     if !output.status.success() {
-        return Err(Failure::new(format!("The password command `{program}` failed with {}", output.status)));
+        return Err(Failure::new(format!(
+            "The password command `{program}` failed with {}",
+            output.status
+        )));
     }
-    let text = String::from_utf8(output.stdout)
-        .map_err(|_| Failure::new(format!("The password command `{program}` printed text that is not UTF-8")))?;
+    let text = String::from_utf8(output.stdout).map_err(|_| {
+        Failure::new(format!(
+            "The password command `{program}` printed text that is not UTF-8"
+        ))
+    })?;
     Ok(SecretString::from(first_line(&text).to_owned()))
 }
 
@@ -123,7 +171,9 @@ pub fn shell_words(line: &str) -> Result<Vec<String>, Failure> {
                 word.get_or_insert_default();
             }
             (None | Some('"'), '\\') => {
-                let next = letters.next().ok_or_else(|| Failure::new(format!("`{line}` ends in a backslash")))?;
+                let next = letters
+                    .next()
+                    .ok_or_else(|| Failure::new(format!("`{line}` ends in a backslash")))?;
                 word.get_or_insert_default().push(next);
             }
             (None, blank) if blank.is_whitespace() => words.extend(word.take()),
@@ -131,7 +181,9 @@ pub fn shell_words(line: &str) -> Result<Vec<String>, Failure> {
         }
     }
     if quote.is_some() {
-        return Err(Failure::new(format!("`{line}` has a quote that is not closed")));
+        return Err(Failure::new(format!(
+            "`{line}` has a quote that is not closed"
+        )));
     }
     words.extend(word);
     Ok(words)
@@ -143,11 +195,18 @@ pub fn password_from_file(file: &Path) -> Result<SecretString, Failure> {
 }
 
 fn read_first(file: &Path, what: &str) -> Result<String, Failure> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Failure::new(format!("Cannot read the {what} from {}: {error}", file.display())))?;
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        Failure::new(format!(
+            "Cannot read the {what} from {}: {error}",
+            file.display()
+        ))
+    })?;
     let line = first_line(&text);
     if line.is_empty() {
-        return Err(Failure::new(format!("The {what} file {} is empty", file.display())));
+        return Err(Failure::new(format!(
+            "The {what} file {} is empty",
+            file.display()
+        )));
     }
     Ok(line.to_owned())
 }
@@ -161,9 +220,17 @@ pub fn open_options(global: &GlobalOptions) -> Result<OpenOptions, Failure> {
     let pack_size_bytes = match global.pack_size {
         None | Some(0) => None,
         Some(mib @ 4..=128) => Some(mib * 1024 * 1024),
-        Some(mib) => return Err(Failure::new(format!("A pack size of {mib} MiB is outside 4 to 128 MiB"))),
+        Some(mib) => {
+            return Err(Failure::new(format!(
+                "A pack size of {mib} MiB is outside 4 to 128 MiB"
+            )));
+        }
     };
-    Ok(OpenOptions { key_hint: global.key_hint.clone(), compression: compression(global)?, pack_size_bytes })
+    Ok(OpenOptions {
+        key_hint: global.key_hint.clone(),
+        compression: compression(global)?,
+        pack_size_bytes,
+    })
 }
 
 /// The compression that the options name.
@@ -172,46 +239,60 @@ pub fn compression(global: &GlobalOptions) -> Result<Compression, Failure> {
 }
 
 /// Opens the repository.
-pub async fn open(global: &GlobalOptions) -> Result<Repository, Failure> {
+pub async fn open(context: &Context) -> Result<Repository, Failure> {
+    let global = &context.global;
     let backend = backend(global)?;
     let options = open_options(global)?;
+    // Asked before the password, so that a mistyped location is told as that.
     if !Repository::exists(backend.as_ref()).await? {
-        return Err(repository::OpenError::NoRepository { location: backend.location() }.into());
+        return Err(repository::OpenError::NoRepository {
+            location: backend.location(),
+        }
+        .into());
     }
     let password = password(global)?;
     if password.expose_secret().is_empty() {
-        return Err(Failure::new("The password is empty").with_hint("Set RESTIC_PASSWORD or name a password file."));
+        return Err(Failure::new("The password is empty")
+            .with_hint("Set RESTIC_PASSWORD or name a password file."));
     }
-    Ok(Repository::open(backend, &password, &options).await?)
+    Ok(unless_cancelled(context, Repository::open(backend, &password, &options)).await??)
 }
 
-/// Takes a lock unless `--no-lock` was given (which only shared locks obey).
-pub async fn lock(
-    global: &GlobalOptions,
-    repository: &Repository,
-    kind: LockKind,
-) -> Result<Option<Lock>, Failure> {
-    if global.no_lock && kind == LockKind::Shared {
-        return Ok(None);
-    }
-    let identity = Identity::of_this_process();
-    let options = LockOptions {
-        retry_for: global.retry_lock.unwrap_or(Duration::ZERO),
-        hostname: identity.hostname,
-        username: identity.username,
-    };
-    Ok(Some(Lock::acquire(repository, kind, &options).await?))
+/// What the work of a verb has while it runs.
+#[derive(Debug)]
+pub struct Held<'a> {
+    /// The lock; absent under `--no-lock`.
+    pub lock: Option<&'a Lock>,
+    /// Cancelled by a signal, or when the lock is lost.
+    pub cancel: CancellationToken,
 }
 
-/// Runs the work under a lock and releases the lock afterwards, also when the work failed.
+/// What becomes of the work when it has to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopping {
+    /// It is dropped at once; for work that changes nothing, or that may be killed at any moment.
+    AtOnce,
+    /// It watches [`Held::cancel`] and ends by itself within seconds.
+    ByItself,
+}
+
+/// How long work that ends by itself is waited for.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Runs the work under a lock and releases the lock afterwards, also when the work failed or was interrupted.
 pub async fn with_lock<T>(
-    global: &GlobalOptions,
+    context: &Context,
     repository: &Repository,
     kind: LockKind,
-    work: impl AsyncFnOnce(Option<&Lock>) -> Result<T, Failure>,
+    stopping: Stopping,
+    work: impl AsyncFnOnce(&Held<'_>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let lock = lock(global, repository, kind).await?;
-    let result = work(lock.as_ref()).await;
+    let lock = lock(context, repository, kind).await?;
+    let held = Held {
+        lock: lock.as_ref(),
+        cancel: context.cancel.child_token(),
+    };
+    let result = run(&held, stopping, work(&held)).await;
     if let Some(lock) = lock {
         let released = lock.release().await;
         if result.is_ok() {
@@ -219,4 +300,66 @@ pub async fn with_lock<T>(
         }
     }
     result
+}
+
+/// Takes a lock unless `--no-lock` was given (which only shared locks obey).
+async fn lock(
+    context: &Context,
+    repository: &Repository,
+    kind: LockKind,
+) -> Result<Option<Lock>, Failure> {
+    if context.global.no_lock && kind == LockKind::Shared {
+        return Ok(None);
+    }
+    let identity = Identity::of_this_process();
+    let options = LockOptions {
+        retry_for: context.global.retry_lock.unwrap_or(Duration::ZERO),
+        hostname: identity.hostname,
+        username: identity.username,
+    };
+    Ok(Some(
+        unless_cancelled(context, Lock::acquire(repository, kind, &options)).await??,
+    ))
+}
+
+async fn run<T>(
+    held: &Held<'_>,
+    stopping: Stopping,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let lost = held
+        .lock
+        .map(|lock| lock.lost().clone())
+        .unwrap_or_default();
+    let mut work = std::pin::pin!(work);
+    tokio::select! {
+        result = &mut work => return result,
+        () = lost.cancelled() => held.cancel.cancel(),
+        () = held.cancel.cancelled() => {}
+    }
+    if stopping == Stopping::ByItself {
+        // Its error would only say that it was cancelled, which is known.
+        if let Ok(Ok(value)) = tokio::time::timeout(PATIENCE, &mut work).await {
+            return Ok(value);
+        }
+    }
+    if lost.is_cancelled() {
+        Err(LockError::Lost.into())
+    } else {
+        Err(interrupted())
+    }
+}
+
+async fn unless_cancelled<T>(
+    context: &Context,
+    work: impl Future<Output = T>,
+) -> Result<T, Failure> {
+    tokio::select! {
+        value = work => Ok(value),
+        () = context.cancel.cancelled() => Err(interrupted()),
+    }
+}
+
+fn interrupted() -> Failure {
+    Failure::new("Interrupted").with_outcome(Outcome::Interrupted)
 }

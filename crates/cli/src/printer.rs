@@ -4,6 +4,7 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
@@ -28,6 +29,7 @@ pub struct Printer {
     has_colour: bool,
     is_terminal: bool,
     status_lines: Mutex<usize>,
+    is_closed: AtomicBool,
 }
 
 /// Emphasis; never the only carrier of a meaning.
@@ -64,7 +66,14 @@ impl Printer {
     /// A printer for this process. `no_color` is whether `NO_COLOR` is set to anything but the empty text.
     pub fn new(is_json: bool, verbosity: Verbosity, no_color: bool) -> Self {
         let is_terminal = io::stderr().is_terminal() && io::stdout().is_terminal();
-        Self { is_json, verbosity, has_colour: is_terminal && !no_color, is_terminal, status_lines: Mutex::new(0) }
+        Self {
+            is_json,
+            verbosity,
+            has_colour: is_terminal && !no_color,
+            is_terminal,
+            status_lines: Mutex::new(0),
+            is_closed: AtomicBool::new(false),
+        }
     }
 
     /// Whether JSON lines were asked for.
@@ -79,7 +88,12 @@ impl Printer {
 
     /// Whether a live status may be drawn.
     pub const fn has_live_status(&self) -> bool {
-        self.is_terminal && !self.is_json && matches!(self.verbosity, Verbosity::Normal | Verbosity::Verbose | Verbosity::Debug)
+        self.is_terminal
+            && !self.is_json
+            && matches!(
+                self.verbosity,
+                Verbosity::Normal | Verbosity::Verbose | Verbosity::Debug
+            )
     }
 
     /// The text in a style, where the terminal shows it.
@@ -94,20 +108,43 @@ impl Printer {
     /// A line of data on stdout.
     pub fn data(&self, line: &str) {
         self.clear_status();
-        write_all(&mut io::stdout().lock(), line.as_bytes(), true);
+        self.write_line(&mut io::stdout().lock(), line);
     }
 
-    /// Raw data on stdout.
+    /// Raw data on stdout. That the reader has gone is no error.
     pub fn raw(&self, data: &[u8]) -> io::Result<()> {
         let mut out = io::stdout().lock();
-        out.write_all(data)?;
-        out.flush()
+        match out.write_all(data).and_then(|()| out.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.is_closed.store(true, Ordering::Relaxed);
+                Ok(())
+            }
+            done => done,
+        }
+    }
+
+    /// Whether the reader of stdout has gone, so that there is no use in producing more.
+    pub fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Relaxed)
     }
 
     /// A JSON line on stdout.
     pub fn json(&self, value: &impl Serialize) {
         if let Ok(line) = serde_json::to_string(value) {
-            write_all(&mut io::stdout().lock(), line.as_bytes(), true);
+            self.write_line(&mut io::stdout().lock(), &line);
+        }
+    }
+
+    /// A JSON line on stderr: errors and warnings.
+    pub fn json_error(&self, value: &impl Serialize) {
+        if let Ok(line) = serde_json::to_string(value) {
+            write_all(&mut io::stderr().lock(), line.as_bytes(), true);
+        }
+    }
+
+    fn write_line(&self, out: &mut impl Write, line: &str) {
+        if !write_all(out, line.as_bytes(), true) {
+            self.is_closed.store(true, Ordering::Relaxed);
         }
     }
 
@@ -129,7 +166,11 @@ impl Printer {
     pub fn warning(&self, line: &str) {
         self.clear_status();
         let word = self.style(Style::Yellow, "Warning:");
-        write_all(&mut io::stderr().lock(), format!("{word} {line}").as_bytes(), true);
+        write_all(
+            &mut io::stderr().lock(),
+            format!("{word} {line}").as_bytes(),
+            true,
+        );
     }
 
     /// An error on stderr, and its hint on a line of its own after a blank one.
@@ -149,7 +190,10 @@ impl Printer {
         if !self.has_live_status() {
             return;
         }
-        let mut shown = self.status_lines.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut shown = self
+            .status_lines
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut text = erase(*shown);
         for line in lines {
             text.push_str(line);
@@ -161,7 +205,10 @@ impl Printer {
 
     /// Removes the live status.
     pub fn clear_status(&self) {
-        let mut shown = self.status_lines.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut shown = self
+            .status_lines
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if *shown > 0 {
             write_all(&mut io::stderr().lock(), erase(*shown).as_bytes(), false);
             *shown = 0;
@@ -173,11 +220,11 @@ fn erase(lines: usize) -> String {
     "\u{1b}[1A\u{1b}[2K".repeat(lines)
 }
 
-/// Nobody is left to tell when the reader has gone, so a failed write is dropped.
-fn write_all(out: &mut impl Write, data: &[u8], with_newline: bool) {
-    let _ = out.write_all(data);
+/// Writes and says whether that went well. Nobody is left to tell when the reader has gone.
+fn write_all(out: &mut impl Write, data: &[u8], with_newline: bool) -> bool {
+    let mut line = data.to_vec();
     if with_newline {
-        let _ = out.write_all(b"\n");
+        line.push(b'\n');
     }
-    let _ = out.flush();
+    out.write_all(&line).and_then(|()| out.flush()).is_ok()
 }

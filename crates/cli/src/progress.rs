@@ -55,6 +55,13 @@ impl Board {
         self.is_total_known.store(is_final, Ordering::Relaxed);
     }
 
+    /// There is more to do; what is known is taken as the total.
+    pub fn add_total(&self, files: u64, bytes: u64) {
+        self.total_files.fetch_add(files, Ordering::Relaxed);
+        self.total_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.is_total_known.store(true, Ordering::Relaxed);
+    }
+
     /// Some more is done.
     pub fn add(&self, files: u64, bytes: u64) {
         self.files.fetch_add(files, Ordering::Relaxed);
@@ -99,7 +106,13 @@ impl Board {
             files: self.files.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
             errors: self.errors.load(Ordering::Relaxed),
-            current: self.current.lock().iter().take(SHOWN_FILES).cloned().collect(),
+            current: self
+                .current
+                .lock()
+                .iter()
+                .take(SHOWN_FILES)
+                .cloned()
+                .collect(),
         }
     }
 }
@@ -130,7 +143,9 @@ impl State {
     }
 
     fn bytes_per_second(&self) -> u64 {
-        let milliseconds = u64::try_from(self.elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
+        let milliseconds = u64::try_from(self.elapsed.as_millis())
+            .unwrap_or(u64::MAX)
+            .max(1);
         u64::try_from(u128::from(self.bytes) * 1000 / u128::from(milliseconds)).unwrap_or(u64::MAX)
     }
 
@@ -149,7 +164,11 @@ impl State {
         }
         line.push_str(&format!("  {} files", self.files));
         if self.bytes > 0 {
-            line.push_str(&format!(" {}, {}/s", size(self.bytes), size(self.bytes_per_second())));
+            line.push_str(&format!(
+                " {}, {}/s",
+                size(self.bytes),
+                size(self.bytes_per_second())
+            ));
         }
         if self.total_files > 0 {
             line.push_str(&format!(", total {} files", self.total_files));
@@ -163,33 +182,41 @@ impl State {
         if let Some(remaining) = self.remaining() {
             line.push_str(&format!(" ETA {}", clock(remaining)));
         }
-        std::iter::once(line).chain(self.current.iter().cloned()).collect()
+        std::iter::once(line)
+            .chain(self.current.iter().cloned())
+            .collect()
     }
 
-    /// restic's status message of `backup` and `restore`.
+    /// restic's status message of `backup` and `restore`; zeros are left out.
     fn json(&self, verb: &str) -> serde_json::Value {
-        let mut value = serde_json::json!({
-            "message_type": "status",
-            "seconds_elapsed": self.elapsed.as_secs(),
-            "percent_done": self.share(),
-            "total_files": self.total_files,
-            "total_bytes": self.total_bytes,
-        });
-        if verb == "restore" {
-            value["files_restored"] = self.files.into();
-            value["bytes_restored"] = self.bytes.into();
-        } else {
-            value["files_done"] = self.files.into();
-            value["bytes_done"] = self.bytes.into();
-            if let Some(remaining) = self.remaining() {
-                value["seconds_remaining"] = remaining.as_secs().into();
+        let mut value = serde_json::json!({"message_type": "status", "percent_done": self.share()});
+        let (files, bytes) = match verb {
+            "restore" => ("files_restored", "bytes_restored"),
+            _ => ("files_done", "bytes_done"),
+        };
+        for (field, number) in [
+            ("seconds_elapsed", self.elapsed.as_secs()),
+            (
+                "seconds_remaining",
+                self.remaining()
+                    .filter(|_| verb != "restore")
+                    .map_or(0, |span| span.as_secs()),
+            ),
+            ("total_files", self.total_files),
+            (files, self.files),
+            ("total_bytes", self.total_bytes),
+            (bytes, self.bytes),
+            (
+                "error_count",
+                if verb == "restore" { 0 } else { self.errors },
+            ),
+        ] {
+            if number != 0 {
+                value[field] = number.into();
             }
-            if self.errors > 0 {
-                value["error_count"] = self.errors.into();
-            }
-            if !self.current.is_empty() {
-                value["current_files"] = self.current.clone().into();
-            }
+        }
+        if !self.current.is_empty() {
+            value["current_files"] = self.current.clone().into();
         }
         value
     }
@@ -229,7 +256,10 @@ impl Display {
             }
             context.printer.clear_status();
         });
-        Self { stop, task: Some(task) }
+        Self {
+            stop,
+            task: Some(task),
+        }
     }
 
     /// Stops drawing and removes what was drawn.
@@ -263,13 +293,21 @@ mod tests {
     fn a_line_tells_time_share_speed_total_and_what_is_left() {
         assert_eq!(
             state().lines(),
-            ["[1:23] 25.00%  25 files 1.000 GiB, 12.337 MiB/s, total 100 files 4.000 GiB ETA 4:09", "/srv/a"]
+            [
+                "[1:23] 25.00%  25 files 1.000 GiB, 12.337 MiB/s, total 100 files 4.000 GiB ETA 4:09",
+                "/srv/a"
+            ]
         );
     }
 
     #[test]
     fn no_share_is_claimed_before_the_total_is_known() {
-        let line = State { is_total_known: false, ..state() }.lines().remove(0);
+        let line = State {
+            is_total_known: false,
+            ..state()
+        }
+        .lines()
+        .remove(0);
         assert!(!line.contains('%') && !line.contains("ETA"), "{line}");
     }
 

@@ -28,7 +28,10 @@ pub fn cancel_on_signal(cancel: CancellationToken) {
     }
 }
 
-#[expect(clippy::exit, reason = "the user asked twice; locks become stale by their owner's absence")]
+#[expect(
+    clippy::exit,
+    reason = "the user asked twice; locks become stale by their owner's absence"
+)]
 fn exit_now() {
     std::process::exit(i32::from(Outcome::Interrupted.code()));
 }

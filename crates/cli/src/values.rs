@@ -3,8 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use api::duration::{DurationError, GoDuration};
 use clap::Args;
-use repository::snapshot::SnapshotFilter;
+use jiff::tz::TimeZone;
+use repository::snapshot::{SnapshotFilter, parse_tag_list};
+use repository::time::Time;
 
 use crate::failure::Failure;
 
@@ -25,44 +28,90 @@ pub struct FilterOptions {
 impl FilterOptions {
     /// The engine's filter; relative paths are taken from the current folder.
     pub fn to_filter(&self) -> Result<SnapshotFilter, Failure> {
-        Ok(SnapshotFilter {
-            hosts: self.hosts.iter().filter(|host| !host.is_empty()).cloned().collect(),
-            paths: self.paths.iter().map(|path| absolute(path)).collect::<Result<_, _>>()?,
-            tags: self.tags.iter().map(|list| tag_list(list)).collect(),
-        })
+        snapshot_filter(&self.hosts, &self.tags, &self.paths)
     }
 }
 
-/// The tags of `a,b`; the empty text is the list of the empty tag, which stands for "untagged".
-pub fn tag_list(text: &str) -> Vec<String> {
-    text.split(',').map(|tag| tag.trim().to_owned()).collect()
+/// The engine's filter; relative paths are taken from the current folder.
+pub fn snapshot_filter(
+    hosts: &[String],
+    tags: &[String],
+    paths: &[PathBuf],
+) -> Result<SnapshotFilter, Failure> {
+    Ok(SnapshotFilter {
+        hosts: hosts
+            .iter()
+            .filter(|host| !host.is_empty())
+            .cloned()
+            .collect(),
+        paths: paths
+            .iter()
+            .map(|path| absolute(path))
+            .collect::<Result<_, _>>()?,
+        tags: tags.iter().map(|list| parse_tag_list(list)).collect(),
+    })
 }
 
 /// The absolute form of a path, cleaned of `.` and `..` without looking at the disk.
 pub fn absolute(path: &Path) -> Result<String, Failure> {
-    let absolute = std::path::absolute(path)
-        .map_err(|error| Failure::new(format!("Cannot make {} absolute: {error}", path.display())))?;
-    let mut clean = PathBuf::new();
-    for part in absolute.components() {
-        match part {
-            std::path::Component::ParentDir => {
-                clean.pop();
-            }
-            part => clean.push(part),
-        }
-    }
-    Ok(clean.to_string_lossy().into_owned())
+    let folder = std::env::current_dir()
+        .map_err(|error| Failure::new(format!("Cannot find out the current folder: {error}")))?;
+    Ok(archive::path::absolute(&folder, path)
+        .to_string_lossy()
+        .into_owned())
 }
 
 /// A Go duration of hours, minutes, seconds and milliseconds: `1h30m`, `45s`, `500ms`.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    api::duration::parse(text).map_err(|error| error.to_string())
+    let duration: GoDuration = text
+        .parse()
+        .map_err(|error: DurationError| error.to_string())?;
+    duration
+        .to_std()
+        .ok_or_else(|| format!("`{text}` is negative"))
+}
+
+/// A moment as restic's options take it: a date, a date with a time (both of this machine's zone), or RFC 3339.
+pub fn moment(text: &str) -> Result<Time, String> {
+    if let Ok(time) = text.parse::<Time>() {
+        return Ok(time);
+    }
+    let local = text.parse::<jiff::civil::DateTime>().map_err(|_| {
+        format!("`{text}` is no moment: write `2026-01-31`, `2026-01-31 23:59`, `2026-01-31 23:59:59` or RFC 3339")
+    })?;
+    let zoned = local
+        .to_zoned(TimeZone::system())
+        .map_err(|error| error.to_string())?;
+    Ok(Time::from(&zoned))
+}
+
+/// This moment.
+pub fn now() -> Time {
+    Time::from(&jiff::Zoned::now())
+}
+
+/// A moment for people, in this machine's zone: `2026-01-31 23:59:59`.
+pub fn local_text(time: &Time) -> String {
+    time.timestamp()
+        .to_zoned(TimeZone::system())
+        .strftime("%Y-%m-%d %H:%M:%S")
+        .to_string()
+}
+
+/// A size as an option takes it: `100`, `10K`, `5m`, `1G`.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    archive::filter::parse_size(text).map_err(|error| error.to_string())
 }
 
 /// Bytes for people, as restic writes them: `1.250 GiB`, `12.000 KiB`, `17 B`.
 #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
 pub fn size(bytes: u64) -> String {
-    const UNITS: [(u64, &str); 4] = [(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    const UNITS: [(u64, &str); 4] = [
+        (1 << 40, "TiB"),
+        (1 << 30, "GiB"),
+        (1 << 20, "MiB"),
+        (1 << 10, "KiB"),
+    ];
     for (unit, word) in UNITS {
         if bytes >= unit {
             return format!("{:.3} {word}", bytes as f64 / unit as f64);
@@ -75,7 +124,11 @@ pub fn size(bytes: u64) -> String {
 pub fn clock(span: Duration) -> String {
     let seconds = span.as_secs();
     let (hours, minutes, rest) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    if hours > 0 { format!("{hours}:{minutes:02}:{rest:02}") } else { format!("{minutes}:{rest:02}") }
+    if hours > 0 {
+        format!("{hours}:{minutes:02}:{rest:02}")
+    } else {
+        format!("{minutes}:{rest:02}")
+    }
 }
 
 #[cfg(test)]

@@ -2,21 +2,26 @@
 
 pub mod backup;
 pub mod restore;
-pub mod snapshots;
-pub mod ls;
-pub mod find;
+
+pub mod cat;
 pub mod diff;
 pub mod dump;
-pub mod cat;
+pub mod find;
 pub mod list;
+pub mod ls;
+pub mod snapshots;
 pub mod stats;
-pub mod forget;
-pub mod prune;
+
 pub mod check;
-pub mod key;
-pub mod unlock;
+pub mod forget;
 pub mod init;
+pub mod key;
+pub mod prune;
+pub mod unlock;
 
 pub mod completions;
 pub mod crds;
 pub mod man;
+
+mod entry;
+mod select;

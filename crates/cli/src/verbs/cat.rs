@@ -10,11 +10,13 @@ use repository::{BlobHandle, BlobId, BlobKind, Id, Repository};
 
 use crate::Context;
 use crate::failure::{Failure, Outcome};
-use crate::open;
+use crate::open::{self, Stopping};
 
 /// Print an object of the repository
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  stash -r /srv/backup cat config\n  stash -r /srv/backup cat snapshot latest\n  stash -r /srv/backup cat tree latest:home/alice")]
+#[command(
+    after_help = "Examples:\n  stash -r /srv/backup cat config\n  stash -r /srv/backup cat snapshot latest\n  stash -r /srv/backup cat tree latest:home/alice"
+)]
 pub struct CatOptions {
     /// What kind of object
     kind: CatKind,
@@ -37,33 +39,49 @@ enum CatKind {
 
 /// Prints the object as it is, JSON indented.
 pub async fn run(context: &Context, options: &CatOptions) -> Result<Outcome, Failure> {
-    let repository = open::open(&context.global).await?;
-    open::with_lock(&context.global, &repository, LockKind::Shared, async |_lock| {
-        let content = load(&repository, options).await?;
-        context.printer.raw(&content)?;
-        Ok(())
-    })
+    let repository = open::open(context).await?;
+    open::with_lock(
+        context,
+        &repository,
+        LockKind::Shared,
+        Stopping::AtOnce,
+        async |_held| {
+            let content = load(&repository, options).await?;
+            context.printer.raw(&content)?;
+            Ok(())
+        },
+    )
     .await?;
     Ok(Outcome::Done)
 }
 
 async fn load(repository: &Repository, options: &CatOptions) -> Result<Vec<u8>, Failure> {
     match options.kind {
-        CatKind::Config => return pretty(&serde_json::to_vec(repository.config())?),
+        CatKind::Config => return pretty(&repository.config().to_json()),
         CatKind::Masterkey => return pretty(&repository.master_key_json()),
         _ => {}
     }
     let reference = options.id.as_deref().ok_or_else(|| {
-        Failure::new("This kind of object needs an id").with_hint("`stash list` prints the ids of a kind.")
+        Failure::new("This kind of object needs an id")
+            .with_hint("`stash list` prints the ids of a kind.")
     })?;
     match options.kind {
         CatKind::Pack => {
             let id = full_id(repository, FileKind::Pack, reference).await?;
-            Ok(repository.backend().read(&Handle::new(FileKind::Pack, id.to_hex())).await?.to_vec())
+            Ok(repository
+                .backend()
+                .read(&Handle::new(FileKind::Pack, id.to_hex()))
+                .await?
+                .to_vec())
         }
         CatKind::Key => {
             let id = full_id(repository, FileKind::Key, reference).await?;
-            pretty(&repository.backend().read(&Handle::new(FileKind::Key, id.to_hex())).await?)
+            pretty(
+                &repository
+                    .backend()
+                    .read(&Handle::new(FileKind::Key, id.to_hex()))
+                    .await?,
+            )
         }
         CatKind::Index => unpacked(repository, FileKind::Index, reference).await,
         CatKind::Lock => unpacked(repository, FileKind::Lock, reference).await,
@@ -86,8 +104,15 @@ async fn load(repository: &Repository, options: &CatOptions) -> Result<Vec<u8>, 
             let (_, snapshot) =
                 snapshot::find(repository, &reference.snapshot, &SnapshotFilter::default()).await?;
             let indexed = repository.load_index().await?;
-            let id = archive::walk::find_subfolder(&indexed, snapshot.tree, reference.subfolder.as_deref()).await?;
-            Ok(indexed.load_blob(&BlobHandle { kind: BlobKind::Tree, id }).await?)
+            let id =
+                archive::walk::find_tree(&indexed, &snapshot.tree, reference.subfolder.as_deref())
+                    .await?;
+            Ok(indexed
+                .load_blob(&BlobHandle {
+                    kind: BlobKind::Tree,
+                    id,
+                })
+                .await?)
         }
         CatKind::Config | CatKind::Masterkey => unreachable_kind(),
     }
@@ -97,7 +122,11 @@ fn unreachable_kind() -> Result<Vec<u8>, Failure> {
     Err(Failure::new("This kind of object has no id"))
 }
 
-async fn unpacked(repository: &Repository, kind: FileKind, reference: &str) -> Result<Vec<u8>, Failure> {
+async fn unpacked(
+    repository: &Repository,
+    kind: FileKind,
+    reference: &str,
+) -> Result<Vec<u8>, Failure> {
     let id = full_id(repository, kind, reference).await?;
     pretty(&repository.load_unpacked(kind, &id).await?)
 }
@@ -116,9 +145,14 @@ async fn full_id(repository: &Repository, kind: FileKind, prefix: &str) -> Resul
         .collect();
     match matches.as_slice() {
         [id] => Ok(*id),
-        [] => Err(Failure::new(format!("No {kind} has an id that begins with `{prefix}`"))),
-        _ => Err(Failure::new(format!("{} {kind} files have ids that begin with `{prefix}`", matches.len()))
-            .with_hint("Give more digits of the id.")),
+        [] => Err(Failure::new(format!(
+            "No {kind} has an id that begins with `{prefix}`"
+        ))),
+        _ => Err(Failure::new(format!(
+            "{} {kind} files have ids that begin with `{prefix}`",
+            matches.len()
+        ))
+        .with_hint("Give more digits of the id.")),
     }
 }
 

@@ -18,7 +18,12 @@ pub struct CompletionsOptions {
 /// Prints the script.
 pub fn run(context: &Context, options: &CompletionsOptions) -> Result<Outcome, Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(options.shell, &mut Arguments::command(), "stash", &mut script);
+    clap_complete::generate(
+        options.shell,
+        &mut Arguments::command(),
+        "stash",
+        &mut script,
+    );
     context.printer.raw(&script)?;
     Ok(Outcome::Done)
 }

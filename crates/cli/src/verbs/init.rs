@@ -11,7 +11,9 @@ use crate::open;
 
 /// Create a new repository
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  RESTIC_PASSWORD_FILE=/etc/stash/password stash -r /srv/backup init")]
+#[command(
+    after_help = "Example:\n  RESTIC_PASSWORD_FILE=/etc/stash/password stash -r /srv/backup init"
+)]
 pub struct InitOptions {
     /// Format version: 1, 2, `latest` or `stable`
     #[arg(long, default_value = "stable", value_name = "VERSION", value_parser = ["1", "2", "latest", "stable"])]
@@ -34,37 +36,43 @@ pub struct InitOptions {
 pub async fn run(context: &Context, options: &InitOptions) -> Result<Outcome, Failure> {
     let backend = open::backend(&context.global)?;
     if Repository::exists(backend.as_ref()).await? {
-        return Err(repository::OpenError::Exists { location: backend.location() }.into());
+        return Err(repository::OpenError::Exists {
+            location: backend.location(),
+        }
+        .into());
     }
     let chunker_polynomial = match &options.from_repo {
         Some(from) if options.copy_chunker_params => Some(polynomial_of(from, options).await?),
         _ => None,
     };
-    let password = open::password(&context.global)?;
+    let password = if open::has_password(&context.global) {
+        open::password(&context.global)?
+    } else {
+        open::ask_new()?
+    };
     if password.expose_secret().is_empty() {
-        return Err(Failure::new("An empty password is refused: anybody could read the repository")
-            .with_hint("Set RESTIC_PASSWORD or name a password file."));
+        return Err(Failure::new(
+            "An empty password is refused: anybody could read the repository",
+        )
+        .with_hint("Set RESTIC_PASSWORD or name a password file."));
     }
-    let identity = open::Identity::of_this_process();
     let create = CreateOptions {
         chunker_polynomial,
         version: (options.repository_version == "1").then_some(1),
         compression: open::compression(&context.global)?,
-        hostname: identity.hostname,
-        username: identity.username,
         ..CreateOptions::default()
     };
     let repository = Repository::create(backend, &password, &create).await?;
     if context.printer.is_json() {
         context.printer.json(&json!({
             "message_type": "initialized",
-            "id": repository.config().id,
+            "id": repository.config().id(),
             "repository": repository.location(),
         }));
     } else {
         context.printer.message(&format!(
             "Created repository {} at {}\n\nKeep the password in a safe place: without it the data is lost for good.",
-            &repository.config().id.to_string()[..10],
+            &repository.config().id().to_hex()[..10],
             repository.location()
         ));
     }
@@ -73,11 +81,14 @@ pub async fn run(context: &Context, options: &InitOptions) -> Result<Outcome, Fa
 
 async fn polynomial_of(location: &str, options: &InitOptions) -> Result<u64, Failure> {
     let backend = open::backend_at(location)?;
-    let password = match (&options.from_password_file, std::env::var("RESTIC_FROM_PASSWORD")) {
+    let password = match (
+        &options.from_password_file,
+        std::env::var("RESTIC_FROM_PASSWORD"),
+    ) {
         (Some(file), _) => open::password_from_file(file)?,
         (None, Ok(password)) => password.into(),
         (None, Err(_)) => open::ask("Password of the other repository: ")?,
     };
     let repository = Repository::open(backend, &password, &OpenOptions::default()).await?;
-    Ok(repository.config().chunker_polynomial.0)
+    Ok(repository.config().chunker_polynomial().0)
 }

@@ -6,7 +6,7 @@ use repository::lock::LockKind;
 
 use crate::Context;
 use crate::failure::{Failure, Outcome};
-use crate::open;
+use crate::open::{self, Stopping};
 
 /// List the ids of files in the repository
 #[derive(Debug, Args)]
@@ -28,22 +28,26 @@ enum ListKind {
 
 /// Prints one id a line.
 pub async fn run(context: &Context, options: &ListOptions) -> Result<Outcome, Failure> {
-    let repository = open::open(&context.global).await?;
+    let repository = open::open(context).await?;
     // Listing locks must not add one.
     if options.kind == ListKind::Locks {
         print_files(context, &repository, FileKind::Lock).await?;
         return Ok(Outcome::Done);
     }
-    open::with_lock(&context.global, &repository, LockKind::Shared, async |_lock| {
-        match options.kind {
+    open::with_lock(
+        context,
+        &repository,
+        LockKind::Shared,
+        Stopping::AtOnce,
+        async |_held| match options.kind {
             ListKind::Packs => print_files(context, &repository, FileKind::Pack).await,
             ListKind::Index => print_files(context, &repository, FileKind::Index).await,
             ListKind::Snapshots => print_files(context, &repository, FileKind::Snapshot).await,
             ListKind::Keys => print_files(context, &repository, FileKind::Key).await,
             ListKind::Locks => print_files(context, &repository, FileKind::Lock).await,
             ListKind::Blobs => print_blobs(context, &repository).await,
-        }
-    })
+        },
+    )
     .await?;
     Ok(Outcome::Done)
 }
@@ -59,10 +63,15 @@ async fn print_files(
     Ok(())
 }
 
-async fn print_blobs(context: &Context, repository: &repository::Repository) -> Result<(), Failure> {
+async fn print_blobs(
+    context: &Context,
+    repository: &repository::Repository,
+) -> Result<(), Failure> {
     let indexed = repository.load_index().await?;
-    for handle in indexed.index().handles() {
-        context.printer.data(&format!("{} {}", handle.kind, handle.id));
+    for (handle, _) in indexed.index().iter() {
+        context
+            .printer
+            .data(&format!("{} {}", handle.kind, handle.id));
     }
     Ok(())
 }

@@ -22,7 +22,12 @@ pub fn run(context: &Context, options: &ManOptions) -> Result<Outcome, Failure> 
     if let Some(folder) = &options.folder {
         std::fs::create_dir_all(folder)
             .and_then(|()| clap_mangen::generate_to(command, folder))
-            .map_err(|error| Failure::new(format!("Cannot write manual pages into {}: {error}", folder.display())))?;
+            .map_err(|error| {
+                Failure::new(format!(
+                    "Cannot write manual pages into {}: {error}",
+                    folder.display()
+                ))
+            })?;
         return Ok(Outcome::Done);
     }
     let mut page = Vec::new();

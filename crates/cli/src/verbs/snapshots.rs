@@ -3,18 +3,21 @@
 use clap::Args;
 use repository::SnapshotId;
 use repository::lock::LockKind;
-use repository::snapshot::{self, Snapshot};
-use serde_json::{Value, json};
+use repository::snapshot::{GroupBy, IdentifiedSnapshot, Snapshot, group_by};
+use serde_json::json;
 
 use crate::Context;
 use crate::failure::{Failure, Outcome};
 use crate::machine::table;
-use crate::open;
-use crate::values::{FilterOptions, size};
+use crate::open::{self, Stopping};
+use crate::values::{FilterOptions, local_text, size};
+use crate::verbs::select;
 
 /// List snapshots
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  stash -r /srv/backup snapshots\n  stash -r /srv/backup snapshots --host web-1 --path /var/www --latest 1")]
+#[command(
+    after_help = "Examples:\n  stash -r /srv/backup snapshots\n  stash -r /srv/backup snapshots --host web-1 --path /var/www --latest 1"
+)]
 pub struct SnapshotsOptions {
     #[command(flatten)]
     filter: FilterOptions,
@@ -23,7 +26,7 @@ pub struct SnapshotsOptions {
     latest: Option<usize>,
     /// Group by `host`, `paths`, `tags`, joined by commas
     #[arg(short, long, value_name = "GROUP", default_value = "")]
-    group_by: String,
+    group_by: GroupBy,
     /// Leave the paths out
     #[arg(short, long)]
     compact: bool,
@@ -33,108 +36,110 @@ pub struct SnapshotsOptions {
 
 /// Prints the table, or restic's JSON array.
 pub async fn run(context: &Context, options: &SnapshotsOptions) -> Result<Outcome, Failure> {
-    let repository = open::open(&context.global).await?;
-    open::with_lock(&context.global, &repository, LockKind::Shared, async |_lock| {
-        let filter = options.filter.to_filter()?;
-        let mut snapshots = if options.ids.is_empty() {
-            let all = snapshot::load_all(&repository).await?;
-            all.into_iter().filter(|(_, snapshot)| filter.matches(snapshot)).collect()
-        } else {
-            let mut found = Vec::new();
-            for id in &options.ids {
-                found.push(snapshot::find(&repository, id, &filter).await?);
+    let filter = options.filter.to_filter()?;
+    let repository = open::open(context).await?;
+    open::with_lock(
+        context,
+        &repository,
+        LockKind::Shared,
+        Stopping::AtOnce,
+        async |_held| {
+            let mut snapshots =
+                select::snapshots(context, &repository, &options.ids, &filter).await?;
+            if let Some(count) = options.latest {
+                snapshots = latest(snapshots, count);
             }
-            found
-        };
-        if let Some(count) = options.latest {
-            snapshots = latest(snapshots, count);
-        }
-        show(context, options, snapshots)
-    })
-    .await?;
-    Ok(Outcome::Done)
+            show(context, options, snapshots);
+            Ok(Outcome::Done)
+        },
+    )
+    .await
 }
 
 /// The last `count` of each host and paths.
 fn latest(snapshots: Vec<(SnapshotId, Snapshot)>, count: usize) -> Vec<(SnapshotId, Snapshot)> {
-    let grouping = snapshot::GroupBy { host: true, paths: true, tags: false };
-    let mut kept: Vec<_> = snapshot::group(snapshots, grouping)
+    let mut kept: Vec<_> = group_by(snapshots, GroupBy::default())
         .into_iter()
-        .flat_map(|group| {
-            let skipped = group.snapshots.len().saturating_sub(count);
-            group.snapshots.into_iter().skip(skipped)
+        .flat_map(|(_, mut members)| {
+            members.sort_by_key(|(id, snapshot)| (snapshot.time, *id));
+            let skipped = members.len().saturating_sub(count);
+            members.into_iter().skip(skipped)
         })
         .collect();
-    kept.sort_by(|(_, left), (_, right)| left.time.cmp(&right.time));
+    kept.sort_by_key(|(id, snapshot)| (snapshot.time, *id));
     kept
 }
 
-fn show(
-    context: &Context,
-    options: &SnapshotsOptions,
-    snapshots: Vec<(SnapshotId, Snapshot)>,
-) -> Result<(), Failure> {
-    let grouping: snapshot::GroupBy = options.group_by.parse()?;
-    if grouping.is_none() {
+fn show(context: &Context, options: &SnapshotsOptions, snapshots: Vec<(SnapshotId, Snapshot)>) {
+    if options.group_by == GroupBy::NONE {
         if context.printer.is_json() {
-            let values = snapshots.iter().map(json_of).collect::<Result<Vec<_>, _>>()?;
-            context.printer.json(&values);
+            context.printer.json(&identified(&snapshots));
         } else {
             print_table(context, options, &snapshots);
         }
-        return Ok(());
+        return;
     }
-    let groups = snapshot::group(snapshots, grouping);
+    let groups = group_by(snapshots, options.group_by);
     if context.printer.is_json() {
-        let mut values = Vec::new();
-        for group in &groups {
-            let snapshots = group.snapshots.iter().map(json_of).collect::<Result<Vec<_>, _>>()?;
-            values.push(json!({"group_key": group.key, "snapshots": snapshots}));
-        }
+        let values: Vec<_> = groups
+            .iter()
+            .map(|(key, members)| json!({"group_key": key, "snapshots": identified(members)}))
+            .collect();
         context.printer.json(&values);
-        return Ok(());
+        return;
     }
-    for group in &groups {
-        context.printer.data(&format!("snapshots for ({}):", group.key.describe()));
-        print_table(context, options, &group.snapshots);
+    for (key, members) in &groups {
+        context.printer.data(&format!("snapshots for ({key}):"));
+        print_table(context, options, members);
     }
-    Ok(())
 }
 
-/// The snapshot as restic prints it: the file's fields, then `id` and `short_id`.
-pub fn json_of((id, snapshot): &(SnapshotId, Snapshot)) -> Result<Value, Failure> {
-    let mut value = serde_json::to_value(snapshot)?;
-    value["id"] = id.to_hex().into();
-    value["short_id"] = id.short().into();
-    Ok(value)
+fn identified(snapshots: &[(SnapshotId, Snapshot)]) -> Vec<IdentifiedSnapshot<'_>> {
+    snapshots
+        .iter()
+        .map(|(id, snapshot)| IdentifiedSnapshot::new(*id, snapshot))
+        .collect()
 }
 
-fn print_table(context: &Context, options: &SnapshotsOptions, snapshots: &[(SnapshotId, Snapshot)]) {
+/// The cells that all tables of snapshots begin with: id, time, host, tags.
+pub fn cells((id, snapshot): &(SnapshotId, Snapshot)) -> Vec<String> {
+    vec![
+        id.short(),
+        local_text(&snapshot.time),
+        snapshot.hostname.clone(),
+        snapshot.tags.join(","),
+    ]
+}
+
+fn print_table(
+    context: &Context,
+    options: &SnapshotsOptions,
+    snapshots: &[(SnapshotId, Snapshot)],
+) {
     let mut headings = vec!["ID", "Time", "Host", "Tags"];
     if !options.compact {
-        headings.extend(["Paths", "Size"]);
+        headings.push("Paths");
     }
+    headings.push("Size");
     let headings: Vec<String> = headings.into_iter().map(str::to_owned).collect();
     let rows: Vec<Vec<String>> = snapshots
         .iter()
-        .map(|(id, snapshot)| {
-            let mut row = vec![
-                id.short(),
-                snapshot.time.to_local_text(),
-                snapshot.hostname.clone(),
-                snapshot.tags.join(","),
-            ];
+        .map(|found| {
+            let mut row = cells(found);
             if !options.compact {
-                row.push(snapshot.paths.join(", "));
-                row.push(
-                    snapshot.summary.as_ref().map_or_else(String::new, |summary| size(summary.total_bytes_processed)),
-                );
+                row.push(found.1.paths.join(", "));
             }
+            let summary = found.1.summary.as_ref();
+            row.push(
+                summary.map_or_else(String::new, |summary| size(summary.total_bytes_processed)),
+            );
             row
         })
         .collect();
     for line in table::lines(&headings, &rows) {
         context.printer.data(&line);
     }
-    context.printer.data(&format!("{} snapshots", snapshots.len()));
+    context
+        .printer
+        .data(&format!("{} snapshots", snapshots.len()));
 }

@@ -18,11 +18,17 @@ pub struct UnlockOptions {
 
 /// Removes stale locks, or all.
 pub async fn run(context: &Context, options: &UnlockOptions) -> Result<Outcome, Failure> {
-    let repository = open::open(&context.global).await?;
-    let scope = if options.remove_all { UnlockScope::All } else { UnlockScope::Stale };
+    let repository = open::open(context).await?;
+    let scope = if options.remove_all {
+        UnlockScope::All
+    } else {
+        UnlockScope::Stale
+    };
     let removed = lock::unlock(&repository, scope).await?;
     if !removed.is_empty() {
-        context.printer.message(&format!("Successfully removed {} locks", removed.len()));
+        context
+            .printer
+            .message(&format!("Successfully removed {} locks", removed.len()));
     }
     Ok(Outcome::Done)
 }
