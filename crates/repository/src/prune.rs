@@ -258,7 +258,7 @@ async fn find_used(
         .map_err(PruneError::Load)?;
     let roots = roots
         .into_iter()
-        .map(|(_, root)| root)
+        .map(|(id, root)| Ok((id, root?)))
         .collect::<Result<Vec<_>, _>>()
         .map_err(PruneError::Load)?;
     let used = Arc::new(UsedBlobs::new(repository.index()));

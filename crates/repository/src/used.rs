@@ -1,5 +1,6 @@
 //! Which blobs the snapshots use: a walk over all their trees, each tree read once, with one bit a blob.
 
+use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,12 +10,13 @@ use futures::stream::{self, StreamExt};
 use tokio::task::JoinSet;
 
 use crate::blob::{BlobHandle, BlobKind};
+use crate::crypto::OVERHEAD;
 use crate::id::{BlobId, SnapshotId};
-use crate::index::Index;
+use crate::index::{Entry, Index};
 use crate::indexed::IndexedRepository;
 use crate::repository::{LoadError, Repository};
 use crate::snapshot::Snapshot;
-use crate::tree::NodeKind;
+use crate::tree::{Node, NodeKind};
 
 /// A bit for every entry of an index. The first copy of a blob stands for all of them.
 #[derive(Debug)]
@@ -50,8 +52,12 @@ impl UsedBlobs {
         if positions.is_empty() {
             return Mark::Missing;
         }
-        let bit = 1 << (positions.start % 64);
-        match self.words[positions.start / 64].fetch_or(bit, Ordering::Relaxed) & bit {
+        self.mark_at(positions.start)
+    }
+
+    fn mark_at(&self, first_position: usize) -> Mark {
+        let bit = 1 << (first_position % 64);
+        match self.words[first_position / 64].fetch_or(bit, Ordering::Relaxed) & bit {
             0 => Mark::New,
             _ => Mark::Known,
         }
@@ -98,31 +104,110 @@ pub(crate) async fn roots(
 pub(crate) struct TreeVisit {
     /// The tree.
     pub(crate) id: BlobId,
+    /// Where it was found first.
+    pub(crate) path: TreePath,
     /// Its content, or why it cannot be read.
     pub(crate) result: Result<TreeFindings, LoadError>,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct TreeFindings {
-    /// Trees below it that no other tree named before.
-    subtrees: Vec<BlobId>,
+    /// Trees below it that no other tree named before, with their names.
+    subtrees: Vec<(String, BlobId)>,
     /// Blobs it names that the index does not, with the name of the node.
     pub(crate) missing: Vec<(String, BlobHandle)>,
     /// What no honest writer makes.
     pub(crate) problems: Vec<String>,
+    /// Files whose size is not that of their blobs.
+    pub(crate) odd_sizes: Vec<OddSize>,
+}
+
+/// A file whose size is not that of its blobs.
+#[derive(Debug)]
+pub(crate) struct OddSize {
+    /// The node.
+    pub(crate) name: String,
+    /// What its tree says.
+    pub(crate) stated_bytes: u64,
+    /// What its blobs hold.
+    pub(crate) stored_bytes: u64,
+}
+
+/// Deeper folders are called by the name of their ancestor at this depth.
+const MAX_DEPTH: usize = 512;
+
+/// Names are cut to so many bytes; no file system allows longer ones.
+const MAX_NAME_BYTES: usize = 255;
+
+/// A place in a snapshot. Shares its beginning with its siblings.
+#[derive(Debug, Clone)]
+pub(crate) struct TreePath {
+    snapshot: SnapshotId,
+    depth: usize,
+    step: Option<Arc<Step>>,
+}
+
+#[derive(Debug)]
+struct Step {
+    parent: Option<Arc<Step>>,
+    name: Box<str>,
+}
+
+impl TreePath {
+    fn root(snapshot: SnapshotId) -> Self {
+        Self {
+            snapshot,
+            depth: 0,
+            step: None,
+        }
+    }
+
+    fn child(&self, name: &str) -> Self {
+        if self.depth == MAX_DEPTH {
+            return self.clone();
+        }
+        let end = name.floor_char_boundary(MAX_NAME_BYTES);
+        let step = Step {
+            parent: self.step.clone(),
+            name: name[..end].into(),
+        };
+        Self {
+            snapshot: self.snapshot,
+            depth: self.depth + 1,
+            step: Some(Arc::new(step)),
+        }
+    }
+
+    /// The snapshot.
+    pub(crate) fn snapshot(&self) -> SnapshotId {
+        self.snapshot
+    }
+}
+
+impl fmt::Display for TreePath {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut names: Vec<&str> = Vec::new();
+        let mut next = self.step.as_deref();
+        while let Some(step) = next {
+            names.push(&step.name);
+            next = step.parent.as_deref();
+        }
+        names.reverse();
+        write!(formatter, "/{}", names.join("/"))
+    }
 }
 
 /// Marks everything below these trees. Every tree is read once and shown to `visit`, which may end the walk.
 pub(crate) async fn walk(
     repository: &IndexedRepository,
     used: &Arc<UsedBlobs>,
-    roots: impl IntoIterator<Item = BlobId>,
+    roots: impl IntoIterator<Item = (SnapshotId, BlobId)>,
     visit: &mut (dyn FnMut(TreeVisit) -> ControlFlow<()> + Send),
 ) {
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     let parallel = repository.backend().connections().max(2 * cores).min(64);
-    let mut waiting: Vec<BlobId> = Vec::new();
-    for id in roots {
+    let mut waiting: Vec<(TreePath, BlobId)> = Vec::new();
+    for (snapshot, id) in roots {
         match used.mark(
             repository.index(),
             &BlobHandle {
@@ -131,16 +216,16 @@ pub(crate) async fn walk(
             },
         ) {
             // A missing root is found missing when it is read.
-            Mark::New | Mark::Missing => waiting.push(id),
+            Mark::New | Mark::Missing => waiting.push((TreePath::root(snapshot), id)),
             Mark::Known => {}
         }
     }
     let mut running = JoinSet::new();
     loop {
         while running.len() < parallel
-            && let Some(id) = waiting.pop()
+            && let Some((path, id)) = waiting.pop()
         {
-            running.spawn(visit_tree(repository.clone(), Arc::clone(used), id));
+            running.spawn(visit_tree(repository.clone(), Arc::clone(used), path, id));
         }
         let mut visited = match running.join_next().await {
             None => return,
@@ -152,7 +237,12 @@ pub(crate) async fn walk(
             },
         };
         if let Ok(findings) = &mut visited.result {
-            waiting.append(&mut findings.subtrees);
+            let subtrees = std::mem::take(&mut findings.subtrees);
+            waiting.extend(
+                subtrees
+                    .into_iter()
+                    .map(|(name, id)| (visited.path.child(&name), id)),
+            );
         }
         if visit(visited).is_break() {
             return;
@@ -160,39 +250,73 @@ pub(crate) async fn walk(
     }
 }
 
-async fn visit_tree(repository: IndexedRepository, used: Arc<UsedBlobs>, id: BlobId) -> TreeVisit {
+async fn visit_tree(
+    repository: IndexedRepository,
+    used: Arc<UsedBlobs>,
+    path: TreePath,
+    id: BlobId,
+) -> TreeVisit {
     let result = repository.load_tree(&id).await.map(|tree| {
         let mut findings = TreeFindings {
             problems: tree.problems().iter().map(ToString::to_string).collect(),
             ..TreeFindings::default()
         };
         for node in &tree.nodes {
-            if node.kind == NodeKind::File && node.content.is_none() {
-                findings.problems.push(format!(
-                    "the file node `{}` has no list of blobs",
-                    node.name_lossy()
-                ));
-            }
-            let content = node.content.iter().flatten();
-            let data = content.map(|id| BlobHandle {
-                kind: BlobKind::Data,
-                id: *id,
-            });
-            let tree = node.subtree.map(|id| BlobHandle {
-                kind: BlobKind::Tree,
-                id,
-            });
-            for handle in data.chain(tree) {
-                match used.mark(repository.index(), &handle) {
-                    Mark::New if handle.kind == BlobKind::Tree => findings.subtrees.push(handle.id),
-                    Mark::New | Mark::Known => {}
-                    Mark::Missing => findings
-                        .missing
-                        .push((node.name_lossy().into_owned(), handle)),
-                }
-            }
+            findings.add_node(repository.index(), &used, node);
         }
         findings
     });
-    TreeVisit { id, result }
+    TreeVisit { id, path, result }
+}
+
+impl TreeFindings {
+    fn add_node(&mut self, index: &Index, used: &UsedBlobs, node: &Node) {
+        let name = node.name_lossy();
+        let mut stored_bytes = Some(0_u64);
+        for id in node.content.iter().flatten() {
+            let handle = BlobHandle {
+                kind: BlobKind::Data,
+                id: *id,
+            };
+            let positions = index.positions(&handle);
+            if positions.is_empty() {
+                self.missing.push((name.to_string(), handle));
+                stored_bytes = None;
+                continue;
+            }
+            used.mark_at(positions.start);
+            let bytes = plaintext_bytes(index.entry(positions.start).1);
+            stored_bytes = stored_bytes.map(|sum| sum.saturating_add(bytes));
+        }
+        if node.kind == NodeKind::File {
+            if node.content.is_none() {
+                self.problems
+                    .push(format!("the file node `{name}` has no list of blobs"));
+            } else if let Some(stored_bytes) = stored_bytes.filter(|bytes| *bytes != node.size) {
+                self.odd_sizes.push(OddSize {
+                    name: name.to_string(),
+                    stated_bytes: node.size,
+                    stored_bytes,
+                });
+            }
+        }
+        if let Some(id) = node.subtree {
+            let handle = BlobHandle {
+                kind: BlobKind::Tree,
+                id,
+            };
+            match used.mark(index, &handle) {
+                Mark::New => self.subtrees.push((name.into_owned(), id)),
+                Mark::Known => {}
+                Mark::Missing => self.missing.push((name.into_owned(), handle)),
+            }
+        }
+    }
+}
+
+fn plaintext_bytes(entry: &Entry) -> u64 {
+    match entry.uncompressed {
+        0 => u64::from(entry.length).saturating_sub(OVERHEAD as u64),
+        bytes => bytes.into(),
+    }
 }

@@ -1,150 +1,291 @@
-//! The content of packs: read as a whole, hashed, its header compared with the index, every blob verified.
+//! The content of packs: read as a whole, hashed, the header compared with the index, every blob verified.
+//!
+//! A pack passes in segments of some megabytes, so that not even one of hostile size fills the memory.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use backend::{BackendError, FileKind, Handle};
-use bytes::Bytes;
 use futures::stream::{self, StreamExt};
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 
-use crate::blob::BlobKind;
-use crate::check::structure::{Readable, reason};
-use crate::check::{CheckProgress, CheckReport, CheckStep, CheckSubject, Progress};
+use crate::check::files::reason;
+use crate::check::packs::{self, PresentPack};
+use crate::check::report::{CheckError, DamagedObject, Findings, Remedy};
+use crate::check::{CheckAdvance, CheckStep};
 use crate::id::{Id, PackId};
 use crate::index::PackOrder;
 use crate::indexed::{IndexedRepository, decode};
-use crate::pack::{self, PackedBlob};
-use crate::repository::{blocking, chain};
+use crate::pack::{self, PackedBlob, ReadHeaderError};
+use crate::repository::{LoadError, blocking, chain};
 
-/// Packs in memory at once, in bytes; one at least.
-const BUDGET_BYTES: u64 = 64 << 20;
+/// Bytes of a pack that are read at once: a pack of the usual size as a whole. A larger blob is read alone.
+const SEGMENT_BYTES: u64 = 20 << 20;
 
-/// Problems of one pack that are listed one by one.
-const MAX_PROBLEMS: usize = 100;
+/// Damaged blobs of a pack that are named; the others are counted.
+const NAMED_BLOBS: usize = 3;
 
-pub(super) async fn check_packs(
+/// Reads these packs, several at once.
+pub(super) async fn check(
     repository: &IndexedRepository,
     order: &Arc<PackOrder>,
-    packs: Vec<Readable>,
-    report: &mut CheckReport,
-    progress: Progress<'_>,
+    chosen: Vec<PresentPack>,
+    findings: &mut Findings<'_>,
 ) {
-    let largest = packs
-        .iter()
-        .map(|(_, bytes)| *bytes)
-        .max()
-        .unwrap_or(1)
-        .max(1);
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
-    let parallel = usize::try_from(BUDGET_BYTES / largest)
-        .unwrap_or(1)
-        .clamp(1, cores);
-    let total = Some(packs.len() as u64);
-    let mut results = stream::iter(packs)
-        .map(
-            |(pack, bytes)| async move { (pack, bytes, check_pack(repository, order, pack).await) },
-        )
+    let parallel = repository
+        .backend()
+        .connections()
+        .max(cores + 1)
+        .clamp(2, 8);
+    let budget = Budget::new(parallel);
+    let total = chosen.len() as u64;
+    let bytes_total = chosen.iter().map(|pack| pack.bytes).sum();
+    let mut results = stream::iter(chosen)
+        .map(|pack| {
+            let budget = &budget;
+            async move { (pack, check_pack(repository, order, pack, budget).await) }
+        })
         .buffer_unordered(parallel);
-    while let Some((number, bytes, problems)) = results.next().await {
-        let pack = repository.index().packs()[number as usize];
-        report.packs_read += 1;
-        report.bytes_read += bytes;
-        if !problems.is_empty() {
-            report.damaged_packs.push(pack);
-            report.hint(
-                "Packs are damaged: find out why (memory, disk, controller) before anything else. What the source still has is stored again by the next backup after `restic repair packs` with their ids",
-            );
+    while let Some((pack, problem)) = results.next().await {
+        let counts = &mut findings.report.counts;
+        counts.packs_read += 1;
+        counts.bytes_read += pack.bytes;
+        let (done, bytes_done) = (counts.packs_read, counts.bytes_read);
+        if let Some((problem, remedy)) = problem {
+            let id = repository.index().packs()[pack.number as usize];
+            if remedy == Remedy::DamagedPack {
+                findings.report.broken_packs.push(id);
+            }
+            findings.error(CheckError::new(DamagedObject::Pack(id), problem, remedy));
         }
-        for problem in problems {
-            report.add(
-                CheckSubject::Data,
-                format!("pack {}", pack.short()),
-                problem,
-            );
-        }
-        let done = report.packs_read;
-        progress(CheckProgress {
-            step: CheckStep::Data,
-            done,
-            total,
-            bytes: report.bytes_read,
+        findings.advance(CheckAdvance {
+            bytes_done,
+            bytes_total,
+            ..CheckAdvance::new(CheckStep::Data, done, total)
         });
     }
 }
 
-/// The problems of a pack. A pack that looks damaged is read once more before it counts as damaged.
+/// What is wrong with a pack. One that looks damaged is read once more before it counts as damaged.
 async fn check_pack(
     repository: &IndexedRepository,
     order: &Arc<PackOrder>,
-    number: u32,
-) -> Vec<String> {
-    let pack = repository.index().packs()[number as usize];
-    let handle = Handle::new(FileKind::Pack, pack.to_hex());
-    let mut problems = Vec::new();
-    for _ in 0..2 {
-        let content = repository.backend().read(&handle).await;
-        problems = match content {
-            Ok(content) => {
-                let (repository, order) = (repository.clone(), Arc::clone(order));
-                blocking(move || verify(&repository, &order, number, pack, &content)).await
-            }
-            Err(error) => vec![unreadable(&error)],
+    pack: PresentPack,
+    budget: &Budget,
+) -> Option<(String, Remedy)> {
+    let id = repository.index().packs()[pack.number as usize];
+    let blobs: Arc<[PackedBlob]> = packs::blobs(repository.index(), order, pack.number).into();
+    let reader = PackReader {
+        repository,
+        id,
+        bytes: pack.bytes,
+        blobs,
+        budget,
+    };
+    let first = reader.verify().await;
+    if matches!(&first, Ok(damage) if damage.describe().is_none()) {
+        return None;
+    }
+    match reader.verify().await {
+        Ok(damage) => damage
+            .describe()
+            .map(|problem| (problem, Remedy::DamagedPack)),
+        Err(error) => {
+            let remedy = super::files::remedy(&error, Remedy::DamagedPack, Remedy::MissingPack);
+            Some((reason(&error), remedy))
+        }
+    }
+}
+
+struct PackReader<'a> {
+    repository: &'a IndexedRepository,
+    id: PackId,
+    bytes: u64,
+    blobs: Arc<[PackedBlob]>,
+    budget: &'a Budget,
+}
+
+/// What was found in one pack.
+#[derive(Default)]
+struct Damage {
+    is_hash_wrong: bool,
+    header: Option<String>,
+    damaged_blobs: usize,
+    named_blobs: Vec<String>,
+    blobs: usize,
+}
+
+impl Damage {
+    fn add_blob(&mut self, text: impl FnOnce() -> String) {
+        self.damaged_blobs += 1;
+        if self.named_blobs.len() < NAMED_BLOBS {
+            self.named_blobs.push(text());
+        }
+    }
+
+    fn describe(&self) -> Option<String> {
+        let mut parts = Vec::new();
+        if self.is_hash_wrong {
+            parts.push("its content does not fit its name".to_owned());
+        }
+        if self.damaged_blobs > 0 {
+            let named = self.named_blobs.join(", ");
+            parts.push(format!(
+                "{} of its {} blobs are damaged, among them {named}",
+                self.damaged_blobs, self.blobs
+            ));
+        }
+        parts.extend(self.header.clone());
+        (!parts.is_empty()).then(|| parts.join("; "))
+    }
+}
+
+impl PackReader<'_> {
+    async fn verify(&self) -> Result<Damage, LoadError> {
+        let mut damage = Damage {
+            blobs: self.blobs.len(),
+            ..Damage::default()
         };
-        if problems.is_empty() {
+        let mut hash = Sha256::new();
+        let segments = segments(&self.blobs, self.bytes);
+        let is_whole = segments.len() == 1;
+        let mut entries = None;
+        for segment in segments {
+            let plaintext = self.blobs[segment.blobs.clone()]
+                .iter()
+                .filter_map(|blob| blob.uncompressed_length)
+                .max()
+                .map_or(0, |length| u64::from(length.get()));
+            let length = segment.bytes.end - segment.bytes.start;
+            let _share = self.budget.take(length.saturating_add(plaintext)).await;
+            let read = self
+                .repository
+                .read_pack(&self.id, segment.bytes.start, length);
+            let content = read.await?;
+            let (repository, id) = (self.repository.clone(), self.id);
+            let blobs = Arc::clone(&self.blobs);
+            let verified = blocking(move || {
+                hash.update(&content);
+                for blob in &blobs[segment.blobs] {
+                    let start = usize::try_from(u64::from(blob.offset) - segment.bytes.start);
+                    let stored = start.ok().and_then(|start| {
+                        content.get(start..start.checked_add(blob.length as usize)?)
+                    });
+                    let place = blob.in_pack(id);
+                    let decoded = decode(
+                        repository.repository(),
+                        &blob.handle,
+                        &place,
+                        stored.unwrap_or_default(),
+                    );
+                    if let Err(error) = decoded {
+                        damage.add_blob(|| format!("{} ({})", blob.handle, reason(&error)));
+                    }
+                }
+                let entries = is_whole.then(|| pack::parse(repository.key(), &content));
+                (hash, damage, entries)
+            });
+            (hash, damage, entries) = verified.await;
+        }
+        damage.is_hash_wrong = Id::from_bytes(hash.finalize().into()) != self.id.0;
+        let beyond = |blob: &&PackedBlob| blob_end(blob) > self.bytes;
+        for blob in self.blobs.iter().filter(beyond) {
+            damage.add_blob(|| format!("{} (it lies behind the end of the pack)", blob.handle));
+        }
+        damage.header = match entries {
+            Some(Ok(entries)) => self.compare(entries),
+            Some(Err(error)) => Some(chain(&error)),
+            None => self.read_header().await?,
+        };
+        Ok(damage)
+    }
+
+    /// The header of a pack that does not fit into one segment.
+    async fn read_header(&self) -> Result<Option<String>, LoadError> {
+        let read = |offset, length| self.repository.read_pack(&self.id, offset, length);
+        match pack::read_header(self.repository.key(), self.bytes, read).await {
+            Ok(entries) => Ok(self.compare(entries)),
+            Err(ReadHeaderError::Read(error)) => Err(error),
+            Err(ReadHeaderError::Header(error)) => Ok(Some(chain(&error))),
+        }
+    }
+
+    fn compare(&self, mut entries: Vec<PackedBlob>) -> Option<String> {
+        entries.sort_unstable_by_key(|blob| (blob.offset, blob.handle));
+        (entries != *self.blobs).then(|| "its header names other blobs than the index".to_owned())
+    }
+}
+
+/// A range of a pack and the numbers of the blobs that lie in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Segment {
+    bytes: Range<u64>,
+    blobs: Range<usize>,
+}
+
+/// Cuts a pack between its blobs. The blobs are in order and do not overlap; those beyond the end are left out.
+fn segments(blobs: &[PackedBlob], pack_bytes: u64) -> Vec<Segment> {
+    let mut segments: Vec<Segment> = Vec::new();
+    let mut add = |bytes: Range<u64>, blobs: Range<usize>| match segments.last_mut() {
+        Some(last) if bytes.end - last.bytes.start <= SEGMENT_BYTES => {
+            last.bytes.end = bytes.end;
+            last.blobs.end = blobs.end;
+        }
+        _ => segments.push(Segment { bytes, blobs }),
+    };
+    let mut end = 0;
+    let mut number = 0;
+    for blob in blobs {
+        if blob_end(blob) > pack_bytes {
             break;
         }
+        for gap in pieces(end..u64::from(blob.offset)) {
+            add(gap, number..number);
+        }
+        add(u64::from(blob.offset)..blob_end(blob), number..number + 1);
+        end = blob_end(blob);
+        number += 1;
     }
-    problems
+    for rest in pieces(end..pack_bytes) {
+        add(rest, number..number);
+    }
+    segments
 }
 
-fn unreadable(error: &BackendError) -> String {
-    chain(error)
+/// A range in pieces of at most a segment.
+fn pieces(range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+    let mut start = range.start;
+    std::iter::from_fn(move || {
+        let piece = start..range.end.min(start.saturating_add(SEGMENT_BYTES));
+        start = piece.end;
+        (piece.start < piece.end).then_some(piece)
+    })
 }
 
-fn verify(
-    repository: &IndexedRepository,
-    order: &PackOrder,
-    number: u32,
-    pack: PackId,
-    content: &Bytes,
-) -> Vec<String> {
-    let mut problems = Vec::new();
-    if Id::of(content) != pack.0 {
-        problems.push("its content does not fit its name".to_owned());
-    }
-    let index = repository.index();
-    let mut indexed: Vec<PackedBlob> = order
-        .of(index, number as usize)
-        .map(|(_, kind, entry): (_, BlobKind, _)| entry.packed(kind))
-        .collect();
-    for blob in &indexed {
-        let (start, end) = (
-            blob.offset as usize,
-            blob.offset as usize + blob.length as usize,
-        );
-        let location = blob.in_pack(pack);
-        let problem = match content.get(start..end) {
-            None => Some("it lies behind the end of the pack".to_owned()),
-            Some(stored) => decode(repository.repository(), &blob.handle, &location, stored)
-                .err()
-                .map(|error| reason(&error)),
-        };
-        if let Some(problem) = problem {
-            problems.push(format!("{}: {problem}", blob.handle));
-        }
-        if problems.len() >= MAX_PROBLEMS {
-            problems.push("and more".to_owned());
-            return problems;
-        }
-    }
-    match pack::parse(repository.key(), content) {
-        Err(error) => problems.push(chain(&error)),
-        Ok(mut named) => {
-            named.sort_unstable();
-            indexed.sort_unstable();
-            if named != indexed {
-                problems.push("its header names other blobs than the index".to_owned());
-            }
-        }
-    }
-    problems
+fn blob_end(blob: &PackedBlob) -> u64 {
+    u64::from(blob.offset) + u64::from(blob.length)
 }
+
+/// Memory that segments share, in KiB. A segment beyond all of it waits until it is alone.
+struct Budget {
+    total: u32,
+    free: Semaphore,
+}
+
+impl Budget {
+    fn new(segments: usize) -> Self {
+        let total = u32::try_from(segments as u64 * (SEGMENT_BYTES >> 10)).unwrap_or(u32::MAX);
+        let free = Semaphore::new(total as usize);
+        Self { total, free }
+    }
+
+    async fn take(&self, bytes: u64) -> Option<tokio::sync::SemaphorePermit<'_>> {
+        let wanted = u32::try_from(bytes >> 10).map_or(self.total, |wanted| wanted.min(self.total));
+        // It is never closed.
+        self.free.acquire_many(wanted).await.ok()
+    }
+}
+
+#[cfg(test)]
+mod tests;
