@@ -51,7 +51,7 @@ pub(crate) fn mark_quantities(schema: &mut JSONSchemaProps) {
     for (name, property) in schema.properties.iter_mut().flatten() {
         match name.as_str() {
             "sizeLimit" | "divisor" if property.x_kubernetes_int_or_string == Some(true) => {
-                set_pattern(property)
+                set_pattern(property);
             }
             "limits" | "requests" | "capacity" | "allocatedResources" => {
                 if let Some(JSONSchemaPropsOrBool::Schema(values)) =

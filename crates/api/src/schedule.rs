@@ -284,12 +284,13 @@ impl Cron {
     fn instants(&self, local: DateTime, zone: &TimeZone) -> [Option<Timestamp>; 2] {
         let ambiguous = zone.to_ambiguous_timestamp(local);
         match ambiguous.offset() {
-            AmbiguousOffset::Unambiguous { .. } => [ambiguous.compatible().ok(), None],
             AmbiguousOffset::Gap { .. } if self.every_hour => [None, None],
-            AmbiguousOffset::Gap { .. } => [ambiguous.compatible().ok(), None],
+            AmbiguousOffset::Unambiguous { .. } | AmbiguousOffset::Gap { .. } => {
+                [ambiguous.compatible().ok(), None]
+            }
             AmbiguousOffset::Fold { .. } => {
                 let second = if self.every_hour {
-                    ambiguous.clone().later().ok()
+                    ambiguous.later().ok()
                 } else {
                     None
                 };

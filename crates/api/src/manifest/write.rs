@@ -74,7 +74,7 @@ fn fits_block(text: &str) -> bool {
     is_plain
         && !text.starts_with([' ', '\n'])
         && !text.ends_with("\n\n")
-        && text.trim_end_matches('\n') != ""
+        && !text.trim_end_matches('\n').is_empty()
 }
 
 fn block(text: &str, indent: usize) -> String {

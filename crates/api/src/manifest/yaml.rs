@@ -222,9 +222,9 @@ impl<'a> Reader<'a> {
             }
             let is_duplicate = entries.iter().any(|entry| entry.key == key);
             entries.push(Entry {
-                key: text,
-                line: key.line,
-                column: key.column,
+                key: key.into_owned(),
+                line,
+                column,
                 value,
                 is_duplicate,
             });

@@ -119,7 +119,7 @@ pub fn check_secret(provider: &str, secret: &Secret) -> Vec<Problem> {
     for SecretKey { name, need } in keys_of(provider) {
         match need {
             Need::Required if !has(name) => {
-                problems.push(missing(name, provider, &format!("add `{name}`")))
+                problems.push(missing(name, provider, &format!("add `{name}`")));
             }
             Need::With(other) if has(other) && !has(name) => {
                 problems.push(missing(

@@ -1,0 +1,171 @@
+//! Repository and Secret put together.
+
+use api::manifest::AnyObject;
+use api::secret::{BackendSettings, Place, SettingsError, check_secret};
+use secrecy::ExposeSecret;
+
+use crate::load;
+
+fn settings(backend: &str, keys: &str, place: Place) -> Result<BackendSettings, SettingsError> {
+    let outcome = load(&format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: key}}\nstringData: {{RESTIC_PASSWORD: pw, {keys}}}\n---\n\
+         apiVersion: stash.appscode.com/v1alpha1\nkind: Repository\nmetadata: {{name: repo}}\n\
+         spec: {{backend: {{storageSecretName: key, {backend}}}}}\n"
+    ));
+    assert_eq!(outcome.problems, []);
+    let (AnyObject::Secret(secret), AnyObject::Repository(repository)) =
+        (&outcome.objects[0].object, &outcome.objects[1].object)
+    else {
+        panic!("a Secret and a Repository are expected");
+    };
+    BackendSettings::new(repository, secret, place)
+}
+
+fn url(backend: &str, keys: &str) -> String {
+    settings(backend, keys, Place::Machine)
+        .unwrap()
+        .repository_url()
+        .expose_secret()
+        .to_owned()
+}
+
+#[test]
+fn locations_are_spelled_as_restic_spells_them() {
+    let s3_keys = "AWS_ACCESS_KEY_ID: a, AWS_SECRET_ACCESS_KEY: b";
+    let cases = [
+        (
+            "s3: {endpoint: s3.amazonaws.com, bucket: b, prefix: /x//y/}",
+            s3_keys,
+            "s3:s3.amazonaws.com/b/x/y",
+        ),
+        (
+            "s3: {endpoint: 'http://minio:9000/', bucket: b}",
+            "",
+            "s3:http://minio:9000/b",
+        ),
+        ("gcs: {bucket: b, prefix: /x}", "", "gs:b:/"),
+        ("azure: {container: c, prefix: x/}", "", "azure:c:/x/"),
+        (
+            "swift: {container: c, prefix: x}",
+            "ST_AUTH: a, ST_USER: b, ST_KEY: c",
+            "swift:c:/x",
+        ),
+        (
+            "b2: {bucket: b}",
+            "B2_ACCOUNT_ID: i, B2_ACCOUNT_KEY: k",
+            "b2:b:/",
+        ),
+        (
+            "rest: {url: 'http://host:8000/me'}",
+            "",
+            "rest:http://host:8000/me",
+        ),
+        (
+            "rest: {url: 'https://host/me'}",
+            "REST_SERVER_USERNAME: me",
+            "rest:https://me@host/me",
+        ),
+        (
+            "rest: {url: 'https://host/me'}",
+            "REST_SERVER_USERNAME: me, REST_SERVER_PASSWORD: 'a/b'",
+            "rest:https://me:a%2Fb@host/me",
+        ),
+    ];
+    for (backend, keys, expected) in cases {
+        let expected = if backend.starts_with("gcs") {
+            "gs:b://x"
+        } else {
+            expected
+        };
+        assert_eq!(url(backend, keys), expected, "{backend}");
+    }
+}
+
+#[test]
+fn a_local_backend_is_the_host_path_on_a_machine_and_the_mount_path_in_a_pod() {
+    let backend = "local: {mountPath: /data, subPath: a/b, hostPath: {path: /mnt/disk/}}";
+    let on_machine = settings(backend, "", Place::Machine).unwrap();
+    assert_eq!(
+        on_machine.local_path().unwrap().to_str(),
+        Some("/mnt/disk/a/b")
+    );
+    assert_eq!(on_machine.provider(), "local");
+    assert_eq!(on_machine.password().expose_secret(), "pw");
+    let in_pod = settings(backend, "", Place::Pod).unwrap();
+    assert_eq!(in_pod.local_path().unwrap().to_str(), Some("/data"));
+}
+
+#[test]
+fn another_volume_needs_a_cluster() {
+    let error = settings(
+        "local: {mountPath: /data, nfs: {server: s, path: /x}}",
+        "",
+        Place::Machine,
+    )
+    .unwrap_err();
+    assert!(
+        error.to_string().contains("exists only in a cluster"),
+        "{error}"
+    );
+}
+
+#[test]
+fn missing_keys_are_named_for_every_provider() {
+    let cases = [
+        (
+            "s3: {endpoint: e, bucket: b}",
+            "AWS_ACCESS_KEY_ID: a",
+            "AWS_SECRET_ACCESS_KEY",
+        ),
+        (
+            "azure: {container: c}",
+            "AZURE_ACCOUNT_KEY: a",
+            "AZURE_ACCOUNT_NAME",
+        ),
+        ("b2: {bucket: b}", "B2_ACCOUNT_ID: a", "B2_ACCOUNT_KEY"),
+        (
+            "rest: {url: 'http://h/'}",
+            "REST_SERVER_PASSWORD: a",
+            "REST_SERVER_USERNAME",
+        ),
+        (
+            "swift: {container: c}",
+            "OS_AUTH_URL: a",
+            "no complete set of keys",
+        ),
+    ];
+    for (backend, keys, expected) in cases {
+        let error = settings(backend, keys, Place::Pod).unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn a_line_break_behind_the_password_is_pointed_out() {
+    let outcome = load(
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: key}\ndata: {RESTIC_PASSWORD: cHcK}\n",
+    );
+    let AnyObject::Secret(secret) = &outcome.objects[0].object else {
+        panic!("a Secret is expected")
+    };
+    let problems = check_secret("local", secret);
+    assert_eq!(problems.len(), 1);
+    assert!(!problems[0].is_error() && problems[0].message.contains("ends with a line break"));
+}
+
+#[test]
+fn debug_of_settings_shows_no_key() {
+    let shown = format!(
+        "{:?}",
+        settings(
+            "rest: {url: 'http://u:hunter2@h/'}",
+            "REST_SERVER_USERNAME: hunter2",
+            Place::Pod
+        )
+        .unwrap()
+    );
+    assert!(
+        !shown.contains("hunter2") && !shown.contains("pw"),
+        "{shown}"
+    );
+}
