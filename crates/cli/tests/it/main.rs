@@ -1,9 +1,13 @@
-//! The binary as its users run it, with real restic as judge.
+//! The binary from outside: judged by the real restic, killed, and given damaged input.
 
 #![allow(
-    clippy::panic,
     clippy::unwrap_used,
-    reason = "a test that cannot go on has failed"
+    clippy::panic,
+    reason = "a fixture that cannot be made is a failed test"
 )]
 
+mod support;
+
+mod interop;
+mod kill;
 mod machine;
