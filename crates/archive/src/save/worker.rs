@@ -150,8 +150,6 @@ impl<'a> Worker<'a> {
         match found.stat.kind {
             NodeKind::File => self.file(found),
             NodeKind::Dir => open_directory(self.run, found),
-            // restic leaves sockets out: nothing can be restored from them.
-            NodeKind::Socket => Outcome::Done(None),
             _ => self.special(found),
         }
     }
