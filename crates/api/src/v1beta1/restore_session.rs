@@ -40,7 +40,7 @@ use crate::v1beta1::{
     "(has(self.driver) && self.driver == 'VolumeSnapshotter') || \
      (has(self.repository) && has(self.repository.name) && size(self.repository.name) > 0)"
 ).message("repository.name is required unless driver is VolumeSnapshotter").field_path(".repository"))]
-#[x_kube(validation = Rule::new("!has(self.timeOut) || duration(self.timeOut) > duration('0s')")
+#[x_kube(validation = Rule::new("!has(self.timeOut) || self.timeOut > duration('0s')")
     .message("timeOut must be longer than nothing")
     .field_path(".timeOut"))]
 pub struct RestoreSessionSpec {

@@ -7,6 +7,7 @@
 )]
 
 mod bad_input;
+mod cel;
 mod definitions;
 mod golden;
 mod one_machine;
