@@ -81,12 +81,9 @@ pub struct BackupHooks {
     pub post_backup: Option<PostBackupHook>,
 }
 
-/// A hook after a backup, and when it runs.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
+/// A hook after a backup, and when it runs. The rule of [`Handler`] comes along with its fields.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new(
-    "has(self.exec) || has(self.httpGet) || has(self.httpPost) || has(self.tcpSocket)"
-).message("a hook needs at least one of exec, httpGet, httpPost and tcpSocket"))]
 pub struct PostBackupHook {
     /// The actions.
     #[serde(flatten)]
@@ -126,12 +123,9 @@ pub struct RestoreHooks {
     pub post_restore: Option<PostRestoreHook>,
 }
 
-/// A hook after a restore, and when it runs.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
+/// A hook after a restore, and when it runs. The rule of [`Handler`] comes along with its fields.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new(
-    "has(self.exec) || has(self.httpGet) || has(self.httpPost) || has(self.tcpSocket)"
-).message("a hook needs at least one of exec, httpGet, httpPost and tcpSocket"))]
 pub struct PostRestoreHook {
     /// The actions.
     #[serde(flatten)]

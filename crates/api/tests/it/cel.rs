@@ -4,6 +4,7 @@ use kube_cel::validate;
 use serde_json::{Value, json};
 
 /// The messages of the rules an object breaks.
+#[expect(clippy::needless_pass_by_value, reason = "literals are passed")]
 fn broken(kind: &str, spec: Value) -> Vec<String> {
     let definition = api::crds()
         .into_iter()
@@ -82,6 +83,7 @@ fn mount_path_and_wipe_out_are_checked() {
     );
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "literals are passed")]
 fn backup(changes: Value) -> Value {
     let mut spec = json!({
         "repository": {"name": "r"},
