@@ -2,14 +2,14 @@
 //!
 //! What a session does is the `agent`'s work and its rules are `session`'s; here is when it runs and what is kept.
 
-pub mod load;
-pub mod run;
 pub mod controller;
 pub mod desired;
+pub mod load;
+pub mod run;
 pub mod state;
 
-pub mod get;
 pub mod describe;
+pub mod get;
 pub mod table;
 pub mod trigger;
 pub mod validate;

@@ -77,7 +77,10 @@ enum Ended {
 
 impl Ended {
     const fn is_good(self) -> bool {
-        matches!(self, Self::Backup(BackupSessionPhase::Succeeded) | Self::Restore(RestorePhase::Succeeded))
+        matches!(
+            self,
+            Self::Backup(BackupSessionPhase::Succeeded) | Self::Restore(RestorePhase::Succeeded)
+        )
     }
 }
 
@@ -92,7 +95,9 @@ impl Controller {
             queues: Mutex::default(),
             identity: crate::open::Identity::of_this_process(),
         };
-        Self { inner: Arc::new(inner) }
+        Self {
+            inner: Arc::new(inner),
+        }
     }
 
     /// Works until the mode's end or a signal. Sessions under way are stopped by the signal, write their last
@@ -114,17 +119,30 @@ impl Controller {
         for configuration in &self.inner.desired.configurations {
             if configuration.spec.paused {
                 skipped += 1;
-                self.say(&format!("{} is paused and left out", Self::name(configuration)));
+                self.say(&format!(
+                    "{} is paused and left out",
+                    Self::name(configuration)
+                ));
                 continue;
             }
             let (controller, configuration) = (self.clone(), configuration.clone());
-            start(&mut tasks, async move || controller.back_up_with_retries(&configuration).await);
+            start(&mut tasks, async move || {
+                controller.back_up_with_retries(&configuration).await
+            });
         }
         for request in self.inner.store.requests()? {
-            let Some(configuration) = self.configuration(&request.invoker).cloned() else { continue };
-            let session = self.create_session(&configuration, &Cause::Requested(request.session), Timestamp::now())?;
+            let Some(configuration) = self.configuration(&request.invoker).cloned() else {
+                continue;
+            };
+            let session = self.create_session(
+                &configuration,
+                &Cause::Requested(request.session),
+                Timestamp::now(),
+            )?;
             let controller = self.clone();
-            start(&mut tasks, async move || controller.run_session(&configuration, &session).await);
+            start(&mut tasks, async move || {
+                controller.run_session(&configuration, &session).await
+            });
         }
         let mut ended = collect(&mut tasks).await;
         // Restores follow the backups: a set of manifests with both proves that what was saved comes back.
@@ -138,10 +156,18 @@ impl Controller {
         self.say(&format!(
             "{good} of {} sessions succeeded{}; status and history are in {}",
             ended.len(),
-            if skipped > 0 { format!(", {skipped} paused") } else { String::new() },
+            if skipped > 0 {
+                format!(", {skipped} paused")
+            } else {
+                String::new()
+            },
             self.inner.store.directory().display()
         ));
-        Ok(if good == ended.len() { Outcome::Done } else { Outcome::Failed })
+        Ok(if good == ended.len() {
+            Outcome::Done
+        } else {
+            Outcome::Failed
+        })
     }
 
     async fn run_forever(&self) -> Result<Outcome, Failure> {
@@ -154,7 +180,9 @@ impl Controller {
         while !self.is_stopping() {
             for (configuration, session) in self.work_due()? {
                 let controller = self.clone();
-                start(&mut tasks, async move || controller.run_session(&configuration, &session).await);
+                start(&mut tasks, async move || {
+                    controller.run_session(&configuration, &session).await
+                });
             }
             while tasks.try_join_next().is_some() {}
             tokio::select! {
@@ -171,14 +199,24 @@ impl Controller {
     /// Sessions that manifests ask for, unless they exist already.
     fn request_sessions(&self) -> Result<(), Failure> {
         let store = &self.inner.store;
-        let waiting: Vec<String> = store.requests()?.into_iter().map(|request| request.session).collect();
+        let waiting: Vec<String> = store
+            .requests()?
+            .into_iter()
+            .map(|request| request.session)
+            .collect();
         for session in &self.inner.desired.sessions {
             let namespace = session.metadata.namespace.as_deref().unwrap_or("default");
             let name = session.metadata.name.clone().unwrap_or_default();
-            let is_known = store.get(&Key::new("BackupSession", namespace, &name))?.is_some();
+            let is_known = store
+                .get(&Key::new("BackupSession", namespace, &name))?
+                .is_some();
             if !is_known && !waiting.contains(&name) {
                 let invoker = &session.spec.invoker;
-                store.request(&Key::new(&invoker.kind, namespace, &invoker.name), &name, &Timestamp::now().to_string())?;
+                store.request(
+                    &Key::new(&invoker.kind, namespace, &invoker.name),
+                    &name,
+                    &Timestamp::now().to_string(),
+                )?;
             }
         }
         Ok(())
@@ -195,8 +233,14 @@ impl Controller {
             let next = Schedule::parse(&configuration.spec.schedule)
                 .ok()
                 .and_then(|schedule| schedule.next_after(Timestamp::now(), &zone));
-            let next = next.map_or_else(|| "never".to_owned(), |next| next.to_zoned(zone.clone()).strftime("%F %T %Z").to_string());
-            self.say(&format!("{name} runs at `{}`, next {next}", configuration.spec.schedule));
+            let next = next.map_or_else(
+                || "never".to_owned(),
+                |next| next.to_zoned(zone.clone()).strftime("%F %T %Z").to_string(),
+            );
+            self.say(&format!(
+                "{name} runs at `{}`, next {next}",
+                configuration.spec.schedule
+            ));
         }
     }
 
@@ -206,7 +250,9 @@ impl Controller {
         let now = Timestamp::now();
         for request in self.inner.store.requests()? {
             match self.configuration(&request.invoker) {
-                Some(configuration) => work.push((configuration.clone(), Cause::Requested(request.session))),
+                Some(configuration) => {
+                    work.push((configuration.clone(), Cause::Requested(request.session)))
+                }
                 None => self.inner.store.drop_request(&request.session)?,
             }
         }
@@ -232,21 +278,35 @@ impl Controller {
     fn is_due(&self, configuration: &BackupConfiguration, now: Timestamp) -> Result<bool, Failure> {
         let key = key_of(configuration);
         let expression = &configuration.spec.schedule;
-        let Ok(schedule) = Schedule::parse(expression) else { return Ok(false) };
-        let last = self.inner.store.last_tick(&key, expression)?.and_then(|last| last.parse().ok());
+        let Ok(schedule) = Schedule::parse(expression) else {
+            return Ok(false);
+        };
+        let last = self
+            .inner
+            .store
+            .last_tick(&key, expression)?
+            .and_then(|last| last.parse().ok());
         let Some(last) = last else {
-            self.inner.store.set_last_tick(&key, expression, &now.to_string())?;
+            self.inner
+                .store
+                .set_last_tick(&key, expression, &now.to_string())?;
             return Ok(false);
         };
         let is_due = due(&schedule, last, now, &TimeZone::system()) == Due::Now;
         if is_due {
-            self.inner.store.set_last_tick(&key, expression, &now.to_string())?;
+            self.inner
+                .store
+                .set_last_tick(&key, expression, &now.to_string())?;
         }
         Ok(is_due)
     }
 
     fn configuration(&self, key: &Key) -> Option<&BackupConfiguration> {
-        self.inner.desired.configurations.iter().find(|configuration| key_of(configuration) == *key)
+        self.inner
+            .desired
+            .configurations
+            .iter()
+            .find(|configuration| key_of(configuration) == *key)
     }
 
     fn is_stopping(&self) -> bool {
@@ -262,16 +322,28 @@ impl Controller {
             self.inner.context.printer.message(line);
         } else {
             let now = Timestamp::now().to_zoned(TimeZone::system());
-            self.inner.context.printer.message(&format!("{} {line}", now.strftime("%F %T")));
+            self.inner
+                .context
+                .printer
+                .message(&format!("{} {line}", now.strftime("%F %T")));
         }
     }
 
     fn name(configuration: &BackupConfiguration) -> String {
-        format!("BackupConfiguration {}", configuration.metadata.name.as_deref().unwrap_or_default())
+        format!(
+            "BackupConfiguration {}",
+            configuration.metadata.name.as_deref().unwrap_or_default()
+        )
     }
 
     fn queue(&self, repository: &RepositoryKey) -> Arc<tokio::sync::Mutex<()>> {
-        Arc::clone(self.inner.queues.lock().entry(repository.clone()).or_default())
+        Arc::clone(
+            self.inner
+                .queues
+                .lock()
+                .entry(repository.clone())
+                .or_default(),
+        )
     }
 }
 

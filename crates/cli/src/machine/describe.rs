@@ -13,7 +13,9 @@ use crate::printer::{Printer, Style};
 
 /// Tell the story of one object: what it is, what holds, what happened
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  stash describe backupconfiguration home\n  stash describe backupsession home-1767225600\n  stash describe repository local")]
+#[command(
+    after_help = "Examples:\n  stash describe backupconfiguration home\n  stash describe backupsession home-1767225600\n  stash describe repository local"
+)]
 pub struct DescribeOptions {
     /// Kind, as in `stash get`
     kind: String,
@@ -33,8 +35,12 @@ pub fn run(context: &Context, options: &DescribeOptions) -> Result<Outcome, Fail
         .filter(|object| Key::of(object).name == options.name)
         .collect();
     if objects.is_empty() {
-        return Err(Failure::new(format!("No {kind} is called `{}`", options.name))
-            .with_hint(format!("`stash get {}` shows those that exist.", options.kind)));
+        return Err(
+            Failure::new(format!("No {kind} is called `{}`", options.name)).with_hint(format!(
+                "`stash get {}` shows those that exist.",
+                options.kind
+            )),
+        );
     }
     for object in &objects {
         for line in story(&context.printer, &store, object, Timestamp::now())? {
@@ -44,13 +50,24 @@ pub fn run(context: &Context, options: &DescribeOptions) -> Result<Outcome, Fail
     Ok(Outcome::Done)
 }
 
-fn story(printer: &Printer, store: &StateStore, object: &Value, now: Timestamp) -> Result<Vec<String>, Failure> {
+fn story(
+    printer: &Printer,
+    store: &StateStore,
+    object: &Value,
+    now: Timestamp,
+) -> Result<Vec<String>, Failure> {
     let key = Key::of(object);
     let mut lines = vec![
         field("Name", &key.name),
         field("Namespace", &key.namespace),
-        field("Kind", &format!("{} ({})", key.kind, text(object, "/apiVersion"))),
-        field("Created", &moment(&object["metadata"]["creationTimestamp"], now)),
+        field(
+            "Kind",
+            &format!("{} ({})", key.kind, text(object, "/apiVersion")),
+        ),
+        field(
+            "Created",
+            &moment(&object["metadata"]["creationTimestamp"], now),
+        ),
     ];
     if let Some(phase) = object.pointer("/status/phase").and_then(Value::as_str) {
         lines.push(field("Phase", &printer.style(phase_style(phase), phase)));
@@ -66,11 +83,26 @@ fn story(printer: &Printer, store: &StateStore, object: &Value, now: Timestamp) 
     for target in targets.as_array().into_iter().flatten() {
         lines.extend(target_lines(printer, target, now));
     }
-    section(&mut lines, printer, "Conditions", &condition_lines(&conditions, now));
+    section(
+        &mut lines,
+        printer,
+        "Conditions",
+        &condition_lines(&conditions, now),
+    );
     if key.kind == "BackupConfiguration" {
-        section(&mut lines, printer, "Sessions", &session_lines(store, &key, now)?);
+        section(
+            &mut lines,
+            printer,
+            "Sessions",
+            &session_lines(store, &key, now)?,
+        );
     }
-    section(&mut lines, printer, "Events", &event_lines(store, &key, now)?);
+    section(
+        &mut lines,
+        printer,
+        "Events",
+        &event_lines(store, &key, now)?,
+    );
     lines.push(String::new());
     Ok(lines)
 }
@@ -88,11 +120,16 @@ fn section(lines: &mut Vec<String>, printer: &Printer, name: &str, body: &[Strin
 }
 
 fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
-    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    object
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 fn moment(value: &Value, now: Timestamp) -> String {
-    let Some(text) = value.as_str() else { return String::new() };
+    let Some(text) = value.as_str() else {
+        return String::new();
+    };
     match text.parse::<Timestamp>() {
         Ok(moment) if moment <= now => format!("{text} ({} ago)", table::age(moment, now)),
         Ok(moment) => format!("{text} (in {})", table::age(now, moment)),
@@ -110,11 +147,17 @@ fn phase_style(phase: &str) -> Style {
 }
 
 fn take(value: &mut Value, name: &str) -> Value {
-    value.as_object_mut().and_then(|fields| fields.remove(name)).unwrap_or_default()
+    value
+        .as_object_mut()
+        .and_then(|fields| fields.remove(name))
+        .unwrap_or_default()
 }
 
 fn take_conditions(status: &mut Value) -> Vec<Value> {
-    take(status, "conditions").as_array().cloned().unwrap_or_default()
+    take(status, "conditions")
+        .as_array()
+        .cloned()
+        .unwrap_or_default()
 }
 
 /// A value as indented `key: value` lines.
@@ -152,11 +195,14 @@ fn outline(value: &Value, depth: usize) -> Vec<String> {
 }
 
 fn is_empty(value: &Value) -> bool {
-    value.as_array().is_some_and(Vec::is_empty) || value.as_object().is_some_and(serde_json::Map::is_empty)
+    value.as_array().is_some_and(Vec::is_empty)
+        || value.as_object().is_some_and(serde_json::Map::is_empty)
 }
 
 fn scalar(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn target_lines(printer: &Printer, target: &Value, now: Timestamp) -> Vec<String> {
@@ -189,7 +235,12 @@ fn target_lines(printer: &Printer, target: &Value, now: Timestamp) -> Vec<String
         lines.push(heading);
         lines.extend(body.into_iter().map(|line| format!("  {line}")));
     }
-    section(&mut lines, printer, "Target conditions", &condition_lines(&conditions, now));
+    section(
+        &mut lines,
+        printer,
+        "Target conditions",
+        &condition_lines(&conditions, now),
+    );
     lines
 }
 
@@ -213,13 +264,27 @@ fn condition_lines(conditions: &[Value], now: Timestamp) -> Vec<String> {
                 .parse()
                 .map_or_else(|_| String::new(), |since| table::age(since, now));
             let cell = |pointer| text(condition, pointer).to_owned();
-            vec![cell("/type"), cell("/status"), cell("/reason"), since, cell("/message")]
+            vec![
+                cell("/type"),
+                cell("/status"),
+                cell("/reason"),
+                since,
+                cell("/message"),
+            ]
         })
         .collect();
-    if rows.is_empty() { Vec::new() } else { table::lines(&headings, &rows) }
+    if rows.is_empty() {
+        Vec::new()
+    } else {
+        table::lines(&headings, &rows)
+    }
 }
 
-fn session_lines(store: &StateStore, invoker: &Key, now: Timestamp) -> Result<Vec<String>, Failure> {
+fn session_lines(
+    store: &StateStore,
+    invoker: &Key,
+    now: Timestamp,
+) -> Result<Vec<String>, Failure> {
     let mut sessions: Vec<Value> = store
         .list("BackupSession", Some(&invoker.namespace))?
         .into_iter()
@@ -234,10 +299,19 @@ fn session_lines(store: &StateStore, invoker: &Key, now: Timestamp) -> Result<Ve
                 .parse()
                 .map_or_else(|_| String::new(), |created| table::age(created, now));
             let cell = |pointer| text(session, pointer).to_owned();
-            vec![cell("/metadata/name"), cell("/status/phase"), cell("/status/sessionDuration"), age]
+            vec![
+                cell("/metadata/name"),
+                cell("/status/phase"),
+                cell("/status/sessionDuration"),
+                age,
+            ]
         })
         .collect();
-    Ok(if rows.is_empty() { Vec::new() } else { table::lines(&headings, &rows) })
+    Ok(if rows.is_empty() {
+        Vec::new()
+    } else {
+        table::lines(&headings, &rows)
+    })
 }
 
 fn event_lines(store: &StateStore, key: &Key, now: Timestamp) -> Result<Vec<String>, Failure> {
@@ -249,7 +323,10 @@ fn event_lines(store: &StateStore, key: &Key, now: Timestamp) -> Result<Vec<Stri
     let rows: Vec<Vec<String>> = events
         .iter()
         .map(|event| {
-            let age = event.last_seen.parse().map_or_else(|_| String::new(), |seen| table::age(seen, now));
+            let age = event
+                .last_seen
+                .parse()
+                .map_or_else(|_| String::new(), |seen| table::age(seen, now));
             vec![
                 event.kind.word().to_owned(),
                 event.reason.clone(),
@@ -271,7 +348,10 @@ mod tests {
     #[test]
     fn an_outline_leaves_empty_fields_out() {
         let value = json!({"a": 1, "b": {"c": ["x", {"d": "e", "f": 2}]}, "g": [], "h": null});
-        assert_eq!(outline(&value, 0), ["a: 1", "b:", "  c:", "    - x", "    - d: e", "      f: 2"]);
+        assert_eq!(
+            outline(&value, 0),
+            ["a: 1", "b:", "  c:", "    - x", "    - d: e", "      f: 2"]
+        );
     }
 
     #[test]
@@ -291,10 +371,27 @@ mod tests {
             }
         });
         let key = Key::of(&session);
-        store.record_event(&key, super::super::state::EventKind::Warning, "HostBackupFailed", "disk full", "2026-01-01T00:00:01Z").unwrap();
+        store
+            .record_event(
+                &key,
+                super::super::state::EventKind::Warning,
+                "HostBackupFailed",
+                "disk full",
+                "2026-01-01T00:00:01Z",
+            )
+            .unwrap();
         let now = "2026-01-01T00:01:00Z".parse().unwrap();
         let text = story(&printer, &store, &session, now).unwrap().join("\n");
-        for part in ["home-1", "Phase:        Failed", "Host host-0: Failed in 1s", "snapshot 01234567 of /srv", "error: disk full", "RetentionPolicyApplied", "HostBackupFailed", "(60s ago)"] {
+        for part in [
+            "home-1",
+            "Phase:        Failed",
+            "Host host-0: Failed in 1s",
+            "snapshot 01234567 of /srv",
+            "error: disk full",
+            "RetentionPolicyApplied",
+            "HostBackupFailed",
+            "(60s ago)",
+        ] {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
     }

@@ -27,7 +27,10 @@ impl RepositoryKey {
 
     fn of(reference: &RepositoryRef, namespace: Option<&str>) -> Self {
         let own = namespace.unwrap_or("default");
-        Self { namespace: reference.namespace.as_deref().unwrap_or(own).to_owned(), name: reference.name.clone() }
+        Self {
+            namespace: reference.namespace.as_deref().unwrap_or(own).to_owned(),
+            name: reference.name.clone(),
+        }
     }
 }
 
@@ -71,26 +74,56 @@ impl Desired {
         for manifest in manifests {
             match manifest.object {
                 AnyObject::Secret(secret) => {
-                    let namespace = secret.metadata.namespace.clone().unwrap_or_else(|| "default".to_owned());
-                    secrets.insert((namespace, secret.metadata.name.clone().unwrap_or_default()), secret);
+                    let namespace = secret
+                        .metadata
+                        .namespace
+                        .clone()
+                        .unwrap_or_else(|| "default".to_owned());
+                    secrets.insert(
+                        (namespace, secret.metadata.name.clone().unwrap_or_default()),
+                        secret,
+                    );
                 }
                 AnyObject::Repository(repository) => repositories.push(repository),
-                AnyObject::BackupConfiguration(configuration) => desired.configurations.push(*configuration),
+                AnyObject::BackupConfiguration(configuration) => {
+                    desired.configurations.push(*configuration)
+                }
                 AnyObject::RestoreSession(restore) => desired.restores.push(*restore),
                 AnyObject::BackupSession(session) => desired.sessions.push(*session),
             }
         }
         for repository in repositories {
             let key = RepositoryKey {
-                namespace: repository.metadata.namespace.clone().unwrap_or_else(|| "default".to_owned()),
+                namespace: repository
+                    .metadata
+                    .namespace
+                    .clone()
+                    .unwrap_or_else(|| "default".to_owned()),
                 name: repository.metadata.name.clone().unwrap_or_default(),
             };
-            let secret_name = repository.spec.backend.storage_secret_name.clone().unwrap_or_default();
-            let secret = secrets.get(&(key.namespace.clone(), secret_name.clone())).ok_or_else(|| {
-                Failure::new(format!("Repository {}: the Secret {secret_name} is not among the manifests", key.name))
-            })?;
+            let secret_name = repository
+                .spec
+                .backend
+                .storage_secret_name
+                .clone()
+                .unwrap_or_default();
+            let secret = secrets
+                .get(&(key.namespace.clone(), secret_name.clone()))
+                .ok_or_else(|| {
+                    Failure::new(format!(
+                        "Repository {}: the Secret {secret_name} is not among the manifests",
+                        key.name
+                    ))
+                })?;
             let settings = BackendSettings::new(&repository, secret, Place::Machine)?;
-            desired.repositories.insert(key.clone(), ResolvedRepository { key, object: *repository, settings });
+            desired.repositories.insert(
+                key.clone(),
+                ResolvedRepository {
+                    key,
+                    object: *repository,
+                    settings,
+                },
+            );
         }
         Ok(desired)
     }
@@ -104,19 +137,38 @@ impl Desired {
     }
 
     /// The repository that a configuration stores into.
-    pub fn repository_of(&self, configuration: &BackupConfiguration) -> Result<&ResolvedRepository, Failure> {
-        self.find(&configuration.spec.repository, configuration.metadata.namespace.as_deref())
+    pub fn repository_of(
+        &self,
+        configuration: &BackupConfiguration,
+    ) -> Result<&ResolvedRepository, Failure> {
+        self.find(
+            &configuration.spec.repository,
+            configuration.metadata.namespace.as_deref(),
+        )
     }
 
     /// The repository that a restore reads from.
-    pub fn repository_of_restore(&self, restore: &RestoreSession) -> Result<&ResolvedRepository, Failure> {
-        self.find(&restore.spec.repository, restore.metadata.namespace.as_deref())
+    pub fn repository_of_restore(
+        &self,
+        restore: &RestoreSession,
+    ) -> Result<&ResolvedRepository, Failure> {
+        self.find(
+            &restore.spec.repository,
+            restore.metadata.namespace.as_deref(),
+        )
     }
 
-    fn find(&self, reference: &RepositoryRef, namespace: Option<&str>) -> Result<&ResolvedRepository, Failure> {
+    fn find(
+        &self,
+        reference: &RepositoryRef,
+        namespace: Option<&str>,
+    ) -> Result<&ResolvedRepository, Failure> {
         let key = RepositoryKey::of(reference, namespace);
         self.repositories.get(&key).ok_or_else(|| {
-            Failure::new(format!("Repository {}/{} is not among the manifests", key.namespace, key.name))
+            Failure::new(format!(
+                "Repository {}/{} is not among the manifests",
+                key.namespace, key.name
+            ))
         })
     }
 }

@@ -14,7 +14,9 @@ use crate::failure::{Failure, Outcome};
 
 /// Show repositories, configurations, sessions and snapshots of this machine
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  stash get backupsessions\n  stash get bc home -o yaml\n  stash get snapshots -o wide\n  stash get backupsessions --watch")]
+#[command(
+    after_help = "Examples:\n  stash get backupsessions\n  stash get bc home -o yaml\n  stash get snapshots -o wide\n  stash get backupsessions --watch"
+)]
 pub struct GetOptions {
     /// Kind: repositories, backupconfigurations, backupsessions, restoresessions, snapshots
     kind: String,
@@ -52,15 +54,20 @@ impl Place {
         }
         let home = std::env::var_os("XDG_STATE_HOME")
             .map(PathBuf::from)
-            .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state")));
-        home.map(|home| home.join("stash"))
-            .ok_or_else(|| Failure::new("No state directory is known").with_hint("Give `--state-dir DIR`."))
+            .or_else(|| {
+                std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"))
+            });
+        home.map(|home| home.join("stash")).ok_or_else(|| {
+            Failure::new("No state directory is known").with_hint("Give `--state-dir DIR`.")
+        })
     }
 
     /// The state as left by `stash run`.
     pub fn open(&self) -> Result<StateStore, Failure> {
         StateStore::open_shared(&self.state_directory()?).map_err(|error| {
-            Failure::from(error).with_hint("Start `stash run MANIFESTS…` first, or name its directory with `--state-dir`.")
+            Failure::from(error).with_hint(
+                "Start `stash run MANIFESTS…` first, or name its directory with `--state-dir`.",
+            )
         })
     }
 }
@@ -93,10 +100,16 @@ pub fn kind_of(word: &str) -> Result<&'static str, Failure> {
 pub async fn run(context: &Context, options: &GetOptions) -> Result<Outcome, Failure> {
     let kind = kind_of(&options.kind)?;
     let store = options.place.open()?;
-    let form = if context.printer.is_json() { Some(Form::Json) } else { options.output };
+    let form = if context.printer.is_json() {
+        Some(Form::Json)
+    } else {
+        options.output
+    };
     let objects = select(&store, kind, options)?;
     if objects.is_empty() && options.name.is_none() && !options.watch && form.is_none() {
-        context.printer.message(&format!("No {} found", plural(kind)));
+        context
+            .printer
+            .message(&format!("No {} found", plural(kind)));
         return Ok(Outcome::Done);
     }
     print(context, kind, form, &objects, options.name.is_some(), true)?;
@@ -127,7 +140,11 @@ async fn watch(
         }
         version = now;
         let objects = select_quietly(store, kind, options)?;
-        let changed: Vec<Value> = objects.iter().filter(|object| !shown.contains(object)).cloned().collect();
+        let changed: Vec<Value> = objects
+            .iter()
+            .filter(|object| !shown.contains(object))
+            .cloned()
+            .collect();
         if !changed.is_empty() {
             print(context, kind, form, &changed, options.name.is_some(), false)?;
         }
@@ -136,16 +153,29 @@ async fn watch(
     Ok(())
 }
 
-fn select(store: &StateStore, kind: &'static str, options: &GetOptions) -> Result<Vec<Value>, Failure> {
+fn select(
+    store: &StateStore,
+    kind: &'static str,
+    options: &GetOptions,
+) -> Result<Vec<Value>, Failure> {
     let objects = select_quietly(store, kind, options)?;
     match &options.name {
-        Some(name) if objects.is_empty() => Err(Failure::new(format!("No {kind} is called `{name}`"))
-            .with_hint(format!("`stash get {}` shows those that exist.", plural(kind)))),
+        Some(name) if objects.is_empty() => Err(Failure::new(format!(
+            "No {kind} is called `{name}`"
+        ))
+        .with_hint(format!(
+            "`stash get {}` shows those that exist.",
+            plural(kind)
+        ))),
         _ => Ok(objects),
     }
 }
 
-fn select_quietly(store: &StateStore, kind: &str, options: &GetOptions) -> Result<Vec<Value>, Failure> {
+fn select_quietly(
+    store: &StateStore,
+    kind: &str,
+    options: &GetOptions,
+) -> Result<Vec<Value>, Failure> {
     let mut objects = store.list(kind, options.place.namespace.as_deref())?;
     if let Some(name) = &options.name {
         objects.retain(|object| Key::of(object).name == *name);
@@ -169,20 +199,35 @@ fn print(
 ) -> Result<(), Failure> {
     match form {
         Some(Form::Json) => {
-            let value = if is_single && objects.len() == 1 { objects[0].clone() } else { list(objects) };
+            let value = if is_single && objects.len() == 1 {
+                objects[0].clone()
+            } else {
+                list(objects)
+            };
             context.printer.data(&serde_json::to_string_pretty(&value)?);
         }
         Some(Form::Yaml) => {
-            let value = if is_single && objects.len() == 1 { objects[0].clone() } else { list(objects) };
-            context.printer.data(api::manifest::to_yaml(&value).trim_end());
+            let value = if is_single && objects.len() == 1 {
+                objects[0].clone()
+            } else {
+                list(objects)
+            };
+            context
+                .printer
+                .data(api::manifest::to_yaml(&value).trim_end());
         }
         Some(Form::Name) => {
             for object in objects {
-                context.printer.data(&format!("{}/{}", resource(kind), Key::of(object).name));
+                context
+                    .printer
+                    .data(&format!("{}/{}", resource(kind), Key::of(object).name));
             }
         }
         None | Some(Form::Wide) => {
-            for line in rows(kind, form == Some(Form::Wide), objects, Timestamp::now()).iter().skip(usize::from(!has_heading)) {
+            for line in rows(kind, form == Some(Form::Wide), objects, Timestamp::now())
+                .iter()
+                .skip(usize::from(!has_heading))
+            {
                 context.printer.data(line);
             }
         }
@@ -202,21 +247,41 @@ fn plural(kind: &str) -> String {
 }
 
 fn resource(kind: &str) -> String {
-    let group = if kind == "Snapshot" { "repositories.stash.appscode.com" } else { "stash.appscode.com" };
+    let group = if kind == "Snapshot" {
+        "repositories.stash.appscode.com"
+    } else {
+        "stash.appscode.com"
+    };
     format!("{}.{group}", kind.to_lowercase())
 }
 
 /// The table of these objects, headings first.
 pub fn rows(kind: &str, is_wide: bool, objects: &[Value], now: Timestamp) -> Vec<String> {
-    let mut columns = vec![Column::text("Namespace", ".metadata.namespace"), Column::text("Name", ".metadata.name")];
-    let has_namespaces = objects.iter().any(|object| object["metadata"]["namespace"] != "default");
+    let mut columns = vec![
+        Column::text("Namespace", ".metadata.namespace"),
+        Column::text("Name", ".metadata.name"),
+    ];
+    let has_namespaces = objects
+        .iter()
+        .any(|object| object["metadata"]["namespace"] != "default");
     if !has_namespaces {
         columns.remove(0);
     }
-    columns.extend(columns_of(kind).into_iter().filter(|column| is_wide || !column.is_wide));
+    columns.extend(
+        columns_of(kind)
+            .into_iter()
+            .filter(|column| is_wide || !column.is_wide),
+    );
     let headings: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
-    let cells: Vec<Vec<String>> =
-        objects.iter().map(|object| columns.iter().map(|column| column.cell(object, now)).collect()).collect();
+    let cells: Vec<Vec<String>> = objects
+        .iter()
+        .map(|object| {
+            columns
+                .iter()
+                .map(|column| column.cell(object, now))
+                .collect()
+        })
+        .collect();
     table::lines(&headings, &cells)
 }
 
@@ -235,7 +300,10 @@ fn columns_of(kind: &str) -> Vec<Column> {
         "Repository" => vec![Column::text("Location", ".status.location")],
         "BackupConfiguration" => vec![Column::text("Repository", ".spec.repository.name")],
         "BackupSession" | "RestoreSession" => vec![Column::text("Message", ".status.message")],
-        "Snapshot" => vec![Column::text("Paths", ".status.paths"), Column::text("Tags", ".status.tags")],
+        "Snapshot" => vec![
+            Column::text("Paths", ".status.paths"),
+            Column::text("Tags", ".status.tags"),
+        ],
         _ => Vec::new(),
     };
     columns.extend(extra.into_iter().map(Column::wide));

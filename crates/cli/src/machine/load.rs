@@ -19,13 +19,21 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<SourceDocument>, Failure> {
             std::io::stdin()
                 .take(MAX_FILE_BYTES)
                 .read_to_string(&mut text)
-                .map_err(|error| Failure::new(format!("Cannot read manifests from stdin: {error}")))?;
-            documents.push(SourceDocument { name: "<stdin>".to_owned(), text });
+                .map_err(|error| {
+                    Failure::new(format!("Cannot read manifests from stdin: {error}"))
+                })?;
+            documents.push(SourceDocument {
+                name: "<stdin>".to_owned(),
+                text,
+            });
         } else if path.is_dir() {
             let files = files_in(path)?;
             if files.is_empty() {
-                return Err(Failure::new(format!("The folder {} holds no manifests", path.display()))
-                    .with_hint("Manifests end in `.yaml`, `.yml` or `.json`."));
+                return Err(Failure::new(format!(
+                    "The folder {} holds no manifests",
+                    path.display()
+                ))
+                .with_hint("Manifests end in `.yaml`, `.yml` or `.json`."));
             }
             for file in files {
                 documents.push(read_file(&file)?);
@@ -38,13 +46,16 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<SourceDocument>, Failure> {
 }
 
 fn files_in(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let failed = |error: std::io::Error| Failure::new(format!("Cannot list {}: {error}", folder.display()));
+    let failed =
+        |error: std::io::Error| Failure::new(format!("Cannot list {}: {error}", folder.display()));
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
-        let is_manifest = path
-            .extension()
-            .is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension.eq_ignore_ascii_case(known)));
+        let is_manifest = path.extension().is_some_and(|extension| {
+            ["yaml", "yml", "json"]
+                .iter()
+                .any(|known| extension.eq_ignore_ascii_case(known))
+        });
         if is_manifest && path.is_file() {
             files.push(path);
         }
@@ -54,15 +65,27 @@ fn files_in(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
 }
 
 fn read_file(path: &Path) -> Result<SourceDocument, Failure> {
-    let failed = |error: std::io::Error| Failure::new(format!("Cannot read {}: {error}", path.display()));
+    let failed =
+        |error: std::io::Error| Failure::new(format!("Cannot read {}: {error}", path.display()));
     let size_bytes = std::fs::metadata(path).map_err(failed)?.len();
     if size_bytes > MAX_FILE_BYTES {
-        return Err(Failure::new(format!("{} is too large for a manifest ({size_bytes} bytes)", path.display())));
+        return Err(Failure::new(format!(
+            "{} is too large for a manifest ({size_bytes} bytes)",
+            path.display()
+        )));
     }
     let data = std::fs::read(path).map_err(failed)?;
-    let text = String::from_utf8(data)
-        .map_err(|error| Failure::new(format!("{} is not UTF-8 (at byte {})", path.display(), error.utf8_error().valid_up_to())))?;
-    Ok(SourceDocument { name: path.display().to_string(), text })
+    let text = String::from_utf8(data).map_err(|error| {
+        Failure::new(format!(
+            "{} is not UTF-8 (at byte {})",
+            path.display(),
+            error.utf8_error().valid_up_to()
+        ))
+    })?;
+    Ok(SourceDocument {
+        name: path.display().to_string(),
+        text,
+    })
 }
 
 #[cfg(test)]
@@ -76,7 +99,10 @@ mod tests {
             std::fs::write(folder.path().join(name), name).unwrap();
         }
         let documents = read(&[folder.path().to_owned()]).unwrap();
-        let texts: Vec<_> = documents.iter().map(|document| document.text.as_str()).collect();
+        let texts: Vec<_> = documents
+            .iter()
+            .map(|document| document.text.as_str())
+            .collect();
         assert_eq!(texts, ["a.yaml", "b.yml", "c.JSON"]);
     }
 
@@ -84,8 +110,18 @@ mod tests {
     fn what_cannot_be_read_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let absent = folder.path().join("absent.yaml");
-        assert!(read(&[absent.clone()]).unwrap_err().message.contains(&absent.display().to_string()));
-        assert!(read(&[folder.path().to_owned()]).unwrap_err().message.contains("holds no manifests"));
+        assert!(
+            read(&[absent.clone()])
+                .unwrap_err()
+                .message
+                .contains(&absent.display().to_string())
+        );
+        assert!(
+            read(&[folder.path().to_owned()])
+                .unwrap_err()
+                .message
+                .contains("holds no manifests")
+        );
         let binary = folder.path().join("x.yaml");
         std::fs::write(&binary, [0xff, 0xfe]).unwrap();
         assert!(read(&[binary]).unwrap_err().message.contains("not UTF-8"));

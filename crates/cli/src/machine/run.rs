@@ -19,7 +19,9 @@ use crate::failure::{Failure, Outcome};
 /// checks all of them before anything starts, and then runs sessions by their schedules until it is stopped.
 /// Status and history lie in the state directory; `stash get` and `stash describe` show them.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  stash run examples/quickstart          until stopped\n  stash run --once examples/quickstart   each configuration once, then exit with the result\n  cat all.yaml | stash run -")]
+#[command(
+    after_help = "Examples:\n  stash run examples/quickstart          until stopped\n  stash run --once examples/quickstart   each configuration once, then exit with the result\n  cat all.yaml | stash run -"
+)]
 pub struct RunOptions {
     /// Manifests: files, folders, or `-`
     #[arg(required = true, value_name = "PATH")]
@@ -33,17 +35,28 @@ pub struct RunOptions {
 
 /// Checks the manifests, takes the state directory, and hands over to the controller.
 pub async fn run(context: &Arc<Context>, options: RunOptions) -> Result<Outcome, Failure> {
-    let Some(desired) = validate::check(context, &options.paths)? else { return Ok(Outcome::Failed) };
+    let Some(desired) = validate::check(context, &options.paths)? else {
+        return Ok(Outcome::Failed);
+    };
     if desired.is_idle() {
-        return Err(Failure::new("The manifests ask for nothing: there is no BackupConfiguration and no RestoreSession")
-            .with_hint("See `examples/quickstart` for a complete set."));
+        return Err(Failure::new(
+            "The manifests ask for nothing: there is no BackupConfiguration and no RestoreSession",
+        )
+        .with_hint("See `examples/quickstart` for a complete set."));
     }
     let directory = options.place.state_directory()?;
     let store = StateStore::open_owned(&directory).map_err(|error| {
-        Failure::from(error).with_hint("Name another directory with `--state-dir`, or stop the other `stash run`.")
+        Failure::from(error)
+            .with_hint("Name another directory with `--state-dir`, or stop the other `stash run`.")
     })?;
     let controller = Controller::new(Arc::clone(context), Arc::new(store), desired);
-    controller.run(if options.once { Mode::Once } else { Mode::Forever }).await
+    controller
+        .run(if options.once {
+            Mode::Once
+        } else {
+            Mode::Forever
+        })
+        .await
 }
 
 impl Desired {

@@ -93,14 +93,27 @@ pub struct Key {
 impl Key {
     /// A key of its parts.
     pub fn new(kind: &str, namespace: &str, name: &str) -> Self {
-        Self { kind: kind.to_owned(), namespace: namespace.to_owned(), name: name.to_owned() }
+        Self {
+            kind: kind.to_owned(),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }
     }
 
     /// The key of an object from its own `kind` and `metadata`.
     pub fn of(object: &Value) -> Self {
-        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let text = |pointer: &str| {
+            object
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
         let namespace = text("/metadata/namespace");
-        let namespace = if namespace.is_empty() { "default" } else { namespace };
+        let namespace = if namespace.is_empty() {
+            "default"
+        } else {
+            namespace
+        };
         Self::new(text("/kind"), namespace, text("/metadata/name"))
     }
 }
@@ -135,38 +148,58 @@ impl StateStore {
     /// Opens the directory as its only owner, making it when absent (mode 0700).
     pub fn open_owned(directory: &Path) -> Result<Self, StateError> {
         use std::os::unix::fs::DirBuilderExt;
-        let failed = |source| StateError::Directory { directory: directory.to_owned(), source };
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
+        let failed = |source| StateError::Directory {
+            directory: directory.to_owned(),
+            source,
+        };
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(failed)?;
         let file = File::options()
             .create(true)
             .truncate(false)
             .write(true)
             .open(directory.join(OWNER_FILE))
             .map_err(failed)?;
-        let owner = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
-            nix::errno::Errno::EWOULDBLOCK => StateError::Owned { directory: directory.to_owned() },
-            errno => failed(errno.into()),
-        })?;
+        let owner =
+            Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(
+                |(_, errno)| match errno {
+                    nix::errno::Errno::EWOULDBLOCK => StateError::Owned {
+                        directory: directory.to_owned(),
+                    },
+                    errno => failed(errno.into()),
+                },
+            )?;
         Self::connect(directory, Some(owner))
     }
 
     /// Opens the directory beside its owner, to read and to leave requests.
     pub fn open_shared(directory: &Path) -> Result<Self, StateError> {
         if !directory.join(schema::FILE).exists() {
-            return Err(StateError::Absent { directory: directory.to_owned() });
+            return Err(StateError::Absent {
+                directory: directory.to_owned(),
+            });
         }
         Self::connect(directory, None)
     }
 
     /// Whether a `stash run` owns the directory at this moment.
     pub fn is_owned(directory: &Path) -> bool {
-        let Ok(file) = File::options().write(true).open(directory.join(OWNER_FILE)) else { return false };
+        let Ok(file) = File::options().write(true).open(directory.join(OWNER_FILE)) else {
+            return false;
+        };
         Flock::lock(file, FlockArg::LockSharedNonblock).is_err()
     }
 
     fn connect(directory: &Path, owner: Option<Flock<File>>) -> Result<Self, StateError> {
         let connection = schema::connect(directory)?;
-        Ok(Self { directory: directory.to_owned(), connection: Mutex::new(connection), _owner: owner })
+        Ok(Self {
+            directory: directory.to_owned(),
+            connection: Mutex::new(connection),
+            _owner: owner,
+        })
     }
 
     /// The directory.
@@ -206,19 +239,27 @@ impl StateStore {
                 object["metadata"]["generation"] = (generation + 1).into();
             }
             write(transaction, &key, &object)?;
-            Ok(if is_same_spec { Applied::Unchanged } else { Applied::Changed })
+            Ok(if is_same_spec {
+                Applied::Unchanged
+            } else {
+                Applied::Changed
+            })
         })
     }
 
     /// Stores an object as it is, new or not.
     pub fn put(&self, object: &Value) -> Result<(), StateError> {
-        self.change("store an object", |transaction| write(transaction, &Key::of(object), object))
+        self.change("store an object", |transaction| {
+            write(transaction, &Key::of(object), object)
+        })
     }
 
     /// Replaces the status of an object; an object that is gone stays gone.
     pub fn put_status(&self, key: &Key, status: &Value) -> Result<(), StateError> {
         self.change("store a status", |transaction| {
-            let Some(text) = read(transaction, key)? else { return Ok(()) };
+            let Some(text) = read(transaction, key)? else {
+                return Ok(());
+            };
             let mut object: Value = serde_json::from_str(&text).unwrap_or_default();
             object["status"] = status.clone();
             write(transaction, key, &object)
@@ -228,7 +269,8 @@ impl StateStore {
     /// One object.
     pub fn get(&self, key: &Key) -> Result<Option<Value>, StateError> {
         let text = self.query("read an object", |connection| read(connection, key))?;
-        text.map(|text| self.parse(&key.to_string(), &text)).transpose()
+        text.map(|text| self.parse(&key.to_string(), &text))
+            .transpose()
     }
 
     /// All objects of a kind, by namespace and name; of one namespace if given.
@@ -248,7 +290,9 @@ impl StateStore {
         self.change("delete an object", |transaction| {
             for table in ["objects", "events"] {
                 transaction.execute(
-                    &format!("DELETE FROM {table} WHERE kind = ?1 AND namespace = ?2 AND name = ?3"),
+                    &format!(
+                        "DELETE FROM {table} WHERE kind = ?1 AND namespace = ?2 AND name = ?3"
+                    ),
                     params![key.kind, key.namespace, key.name],
                 )?;
             }
@@ -268,10 +312,12 @@ impl StateStore {
     ) -> Result<(), StateError> {
         self.change("replace objects", |transaction| {
             let stored: Vec<(String, String)> = {
-                let mut statement =
-                    transaction.prepare_cached("SELECT name, object FROM objects WHERE kind = ?1 AND namespace = ?2")?;
-                let rows =
-                    statement.query_map(params![kind, namespace], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                let mut statement = transaction.prepare_cached(
+                    "SELECT name, object FROM objects WHERE kind = ?1 AND namespace = ?2",
+                )?;
+                let rows = statement.query_map(params![kind, namespace], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })?;
                 rows.collect::<Result<_, _>>()?
             };
             for (name, text) in stored {
@@ -293,7 +339,11 @@ impl StateStore {
     /// A number that grows with every change by anybody.
     pub fn version(&self) -> Result<i64, StateError> {
         self.query("read the version", |connection| {
-            connection.query_row("SELECT value FROM counters WHERE name = 'version'", [], |row| row.get(0))
+            connection.query_row(
+                "SELECT value FROM counters WHERE name = 'version'",
+                [],
+                |row| row.get(0),
+            )
         })
     }
 
@@ -304,9 +354,13 @@ impl StateStore {
     ) -> Result<T, StateError> {
         let mut connection = self.connection.lock();
         let run = || {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let result = work(&transaction)?;
-            transaction.execute("UPDATE counters SET value = value + 1 WHERE name = 'version'", [])?;
+            transaction.execute(
+                "UPDATE counters SET value = value + 1 WHERE name = 'version'",
+                [],
+            )?;
             transaction.commit()?;
             Ok(result)
         };
@@ -322,7 +376,11 @@ impl StateStore {
     }
 
     fn failed(&self, action: &'static str, source: rusqlite::Error) -> StateError {
-        StateError::Database { action, directory: self.directory.clone(), source }
+        StateError::Database {
+            action,
+            directory: self.directory.clone(),
+            source,
+        }
     }
 
     fn parse(&self, object: &str, text: &str) -> Result<Value, StateError> {
@@ -336,7 +394,9 @@ impl StateStore {
 
 fn read(connection: &Connection, key: &Key) -> rusqlite::Result<Option<String>> {
     connection
-        .prepare_cached("SELECT object FROM objects WHERE kind = ?1 AND namespace = ?2 AND name = ?3")?
+        .prepare_cached(
+            "SELECT object FROM objects WHERE kind = ?1 AND namespace = ?2 AND name = ?3",
+        )?
         .query_row(params![key.kind, key.namespace, key.name], |row| row.get(0))
         .optional()
 }

@@ -29,18 +29,26 @@ pub async fn run(context: &Context, options: &TriggerOptions) -> Result<Outcome,
     let store = options.place.open()?;
     let invoker = find(&store, options)?;
     if !StateStore::is_owned(store.directory()) {
-        return Err(Failure::new("No `stash run` is at work here, so nobody would start the session")
-            .with_hint("Start `stash run MANIFESTS…`, or use `stash run --once MANIFESTS…`."));
+        return Err(Failure::new(
+            "No `stash run` is at work here, so nobody would start the session",
+        )
+        .with_hint("Start `stash run MANIFESTS…`, or use `stash run --once MANIFESTS…`."));
     }
     let now = Timestamp::now();
     let session = session::names::session_name(&invoker.name, now);
     store.request(&invoker, &session, &now.to_string())?;
     if context.printer.is_json() {
-        context.printer.json(&serde_json::json!({"message_type": "requested", "session": session}));
+        context
+            .printer
+            .json(&serde_json::json!({"message_type": "requested", "session": session}));
     } else {
         context.printer.message(&format!("Session {session} is requested; `stash describe backupsession {session}` tells its story"));
     }
-    if options.wait { follow(context, &store, &invoker, &session).await } else { Ok(Outcome::Done) }
+    if options.wait {
+        follow(context, &store, &invoker, &session).await
+    } else {
+        Ok(Outcome::Done)
+    }
 }
 
 fn find(store: &StateStore, options: &TriggerOptions) -> Result<Key, Failure> {
@@ -51,21 +59,35 @@ fn find(store: &StateStore, options: &TriggerOptions) -> Result<Key, Failure> {
         .filter(|key| key.name == options.name)
         .collect();
     match keys.len() {
-        0 => Err(Failure::new(format!("No BackupConfiguration is called `{}`", options.name))
-            .with_hint("`stash get backupconfigurations` shows those that exist.")),
+        0 => Err(Failure::new(format!(
+            "No BackupConfiguration is called `{}`",
+            options.name
+        ))
+        .with_hint("`stash get backupconfigurations` shows those that exist.")),
         1 => Ok(keys.remove(0)),
-        count => Err(Failure::new(format!("{count} namespaces have a BackupConfiguration `{}`", options.name))
-            .with_hint("Name one with `--namespace`.")),
+        count => Err(Failure::new(format!(
+            "{count} namespaces have a BackupConfiguration `{}`",
+            options.name
+        ))
+        .with_hint("Name one with `--namespace`.")),
     }
 }
 
-async fn follow(context: &Context, store: &StateStore, invoker: &Key, session: &str) -> Result<Outcome, Failure> {
+async fn follow(
+    context: &Context,
+    store: &StateStore,
+    invoker: &Key,
+    session: &str,
+) -> Result<Outcome, Failure> {
     const PAUSE: Duration = Duration::from_millis(200);
     let key = Key::new("BackupSession", &invoker.namespace, session);
     let mut shown = String::new();
     while !context.cancel.is_cancelled() {
         let object = store.get(&key)?;
-        let phase = object.as_ref().and_then(|object| object.pointer("/status/phase")).and_then(Value::as_str);
+        let phase = object
+            .as_ref()
+            .and_then(|object| object.pointer("/status/phase"))
+            .and_then(Value::as_str);
         let phase = phase.unwrap_or_default();
         if phase != shown {
             context.printer.message(&format!("{session}: {phase}"));

@@ -23,19 +23,30 @@ pub struct ValidateOptions {
 
 /// Tells every problem at once.
 pub fn run(context: &Context, options: &ValidateOptions) -> Result<Outcome, Failure> {
-    let Some(desired) = check(context, &options.paths)? else { return Ok(Outcome::Failed) };
+    let Some(desired) = check(context, &options.paths)? else {
+        return Ok(Outcome::Failed);
+    };
     let counts = [
         (desired.repositories.len(), "Repository"),
         (desired.configurations.len(), "BackupConfiguration"),
         (desired.restores.len(), "RestoreSession"),
     ];
     if context.printer.is_json() {
-        let counts: serde_json::Map<_, _> =
-            counts.iter().map(|(count, kind)| ((*kind).to_owned(), (*count).into())).collect();
-        context.printer.json(&json!({"message_type": "validated", "objects": counts}));
+        let counts: serde_json::Map<_, _> = counts
+            .iter()
+            .map(|(count, kind)| ((*kind).to_owned(), (*count).into()))
+            .collect();
+        context
+            .printer
+            .json(&json!({"message_type": "validated", "objects": counts}));
     } else {
-        let counts: Vec<String> = counts.iter().map(|(count, kind)| format!("{count} {kind}")).collect();
-        context.printer.message(&format!("The manifests are valid: {}", counts.join(", ")));
+        let counts: Vec<String> = counts
+            .iter()
+            .map(|(count, kind)| format!("{count} {kind}"))
+            .collect();
+        context
+            .printer
+            .message(&format!("The manifests are valid: {}", counts.join(", ")));
     }
     Ok(Outcome::Done)
 }
@@ -48,7 +59,10 @@ pub fn check(context: &Context, paths: &[PathBuf]) -> Result<Option<Desired>, Fa
     let mut problems = std::mem::take(&mut outcome.problems);
     problems.extend(rules::check_set(&outcome));
     for manifest in &outcome.objects {
-        let of_machine = rules::needs_cluster(&manifest.object).into_iter().chain(argument_problems(&manifest.object));
+        let of_machine = rules::needs_cluster(&manifest.object)
+            .into_iter()
+            .chain(argument_problems(&manifest.object))
+            .chain(provider_problems(&manifest.object));
         problems.extend(of_machine.map(|problem| manifest.locate(problem)));
     }
     let count = problems.iter().filter(|problem| problem.is_error()).count();
@@ -59,8 +73,14 @@ pub fn check(context: &Context, paths: &[PathBuf]) -> Result<Option<Desired>, Fa
         return Desired::resolve(outcome.objects).map(Some);
     }
     if !context.printer.is_json() {
-        let word = if count == 1 { "1 problem was found" } else { &format!("{count} problems were found") };
-        context.printer.error(&format!("{word}, nothing was started"), None);
+        let word = if count == 1 {
+            "1 problem was found"
+        } else {
+            &format!("{count} problems were found")
+        };
+        context
+            .printer
+            .error(&format!("{word}, nothing was started"), None);
     }
     Ok(None)
 }
@@ -71,16 +91,45 @@ fn argument_problems(object: &AnyObject) -> Vec<Problem> {
         AnyObject::BackupConfiguration(configuration) => {
             agent::arguments::backup(configuration.spec.target.as_ref()).err()
         }
-        AnyObject::RestoreSession(session) => agent::arguments::restore(session.spec.target.as_ref()).err(),
+        AnyObject::RestoreSession(session) => {
+            agent::arguments::restore(session.spec.target.as_ref()).err()
+        }
         _ => None,
     };
     let errors = errors.unwrap_or_default();
-    errors.iter().map(|error| Problem::new("spec.target.args", error.to_string())).collect()
+    errors
+        .iter()
+        .map(|error| Problem::new("spec.target.args", error.to_string()))
+        .collect()
+}
+
+/// Backends that this version has no client for.
+fn provider_problems(object: &AnyObject) -> Vec<Problem> {
+    let AnyObject::Repository(repository) = object else {
+        return Vec::new();
+    };
+    let providers = repository.spec.backend.providers();
+    let unsupported = providers
+        .into_iter()
+        .filter(|provider| *provider != "local");
+    unsupported
+        .map(|provider| {
+            Problem::new(
+                format!("spec.backend.{provider}"),
+                "this version stores into folders of this machine only",
+            )
+            .with_fix("use `local` with a `hostPath`")
+        })
+        .collect()
 }
 
 fn tell(context: &Context, problem: &Problem) {
     if context.printer.is_json() {
-        let severity = if problem.is_error() { "error" } else { "warning" };
+        let severity = if problem.is_error() {
+            "error"
+        } else {
+            "warning"
+        };
         context.printer.json(&json!({
             "message_type": "problem",
             "severity": severity,

@@ -588,3 +588,24 @@ fn an_unreadable_file_fails_the_host_and_is_named() {
     assert_eq!(output.status.code(), Some(1));
     assert!(both(&output).contains("secret"), "{}", both(&output));
 }
+
+#[test]
+fn a_backend_without_a_client_is_refused_before_anything_starts() {
+    let machine = Machine::new();
+    let manifests = std::fs::read_to_string(machine.path("manifests/all.yaml")).unwrap();
+    let local = manifests
+        .lines()
+        .find(|line| line.contains("local: {"))
+        .unwrap()
+        .to_owned();
+    let manifests = manifests.replace(&local, "    rest: {url: 'http://127.0.0.1:1/'}");
+    std::fs::write(machine.path("manifests/all.yaml"), manifests).unwrap();
+    let output = machine.run(&["run", "--once", "manifests"]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = both(&output);
+    assert!(
+        text.contains("spec.backend.rest") && text.contains("folders of this machine only"),
+        "{text}"
+    );
+    assert!(!machine.path("state").exists());
+}

@@ -17,7 +17,9 @@ const TOLERATE: &str = "stash.appscode.com/tolerate-unreadable-files";
 /// Whether a configuration opted to tolerate files that cannot be read.
 pub fn tolerates_unreadable(configuration: &BackupConfiguration) -> bool {
     let annotations = configuration.metadata.annotations.as_ref();
-    annotations.and_then(|annotations| annotations.get(TOLERATE)).is_some_and(|value| value == "true")
+    annotations
+        .and_then(|annotations| annotations.get(TOLERATE))
+        .is_some_and(|value| value == "true")
 }
 
 /// A random identity for a new object, in the form of a UUID version 4.
@@ -42,7 +44,10 @@ impl Controller {
             let mut status = self.repository_status(&repository.key)?;
             status.observed_generation = self.generation(&repository.key.to_key())?;
             status.references = self.references(&repository.key);
-            store.put_status(&repository.key.to_key(), &with_location(&status, &repository.location())?)?;
+            store.put_status(
+                &repository.key.to_key(),
+                &with_location(&status, &repository.location())?,
+            )?;
         }
         for configuration in &desired.configurations {
             self.apply(&serde_json::to_value(configuration)?)?;
@@ -56,7 +61,11 @@ impl Controller {
 
     fn apply(&self, object: &Value) -> Result<(), Failure> {
         let now = Timestamp::now();
-        let applied = self.inner.store.apply(object, &super::reporter::second(now).to_string(), &new_uid())?;
+        let applied = self.inner.store.apply(
+            object,
+            &super::reporter::second(now).to_string(),
+            &new_uid(),
+        )?;
         let key = Key::of(object);
         let reason = match applied {
             Applied::Created => "Created",
@@ -64,17 +73,35 @@ impl Controller {
             Applied::Unchanged => return Ok(()),
         };
         let message = format!("{key} is taken from its manifest");
-        Ok(self.inner.store.record_event(&key, EventKind::Normal, reason, &message, &now.to_string())?)
+        Ok(self.inner.store.record_event(
+            &key,
+            EventKind::Normal,
+            reason,
+            &message,
+            &now.to_string(),
+        )?)
     }
 
     fn generation(&self, key: &Key) -> Result<Option<i64>, Failure> {
-        Ok(self.inner.store.get(key)?.and_then(|object| object["metadata"]["generation"].as_i64()))
+        Ok(self
+            .inner
+            .store
+            .get(key)?
+            .and_then(|object| object["metadata"]["generation"].as_i64()))
     }
 
     fn references(&self, repository: &RepositoryKey) -> Vec<TypedObjectReference> {
-        let users = self.inner.desired.configurations.iter().filter(|configuration| {
-            self.inner.desired.repository_of(configuration).is_ok_and(|used| used.key == *repository)
-        });
+        let users = self
+            .inner
+            .desired
+            .configurations
+            .iter()
+            .filter(|configuration| {
+                self.inner
+                    .desired
+                    .repository_of(configuration)
+                    .is_ok_and(|used| used.key == *repository)
+            });
         users
             .map(|configuration| TypedObjectReference {
                 api_group: Some("stash.appscode.com".to_owned()),
@@ -94,10 +121,16 @@ impl Controller {
         let mut status: BackupConfigurationStatus =
             serde_json::from_value(stored["status"].clone()).unwrap_or_default();
         let repository = self.inner.desired.repository_of(configuration)?;
-        let holds = |type_: &str, reason: &str, message: String| Condition::new(type_, ConditionStatus::True, reason, message);
+        let holds = |type_: &str, reason: &str, message: String| {
+            Condition::new(type_, ConditionStatus::True, reason, message)
+        };
         let missing = missing_paths(configuration);
         let target = if missing.is_empty() {
-            holds(condition_type::BACKUP_TARGET_FOUND, reason::TARGET_AVAILABLE, "every path exists".to_owned())
+            holds(
+                condition_type::BACKUP_TARGET_FOUND,
+                reason::TARGET_AVAILABLE,
+                "every path exists".to_owned(),
+            )
         } else {
             Condition::new(
                 condition_type::BACKUP_TARGET_FOUND,
@@ -110,7 +143,11 @@ impl Controller {
             holds(
                 condition_type::REPOSITORY_FOUND,
                 reason::REPOSITORY_AVAILABLE,
-                format!("Repository {} stores into {}", repository.key.name, repository.location()),
+                format!(
+                    "Repository {} stores into {}",
+                    repository.key.name,
+                    repository.location()
+                ),
             ),
             holds(
                 condition_type::BACKEND_SECRET_FOUND,
@@ -134,12 +171,22 @@ impl Controller {
         }
         status.observed_generation = self.generation(&key)?;
         status.phase = Some(session::phase::invoker(&status.conditions, true));
-        Ok(self.inner.store.put_status(&key, &serde_json::to_value(&status)?)?)
+        Ok(self
+            .inner
+            .store
+            .put_status(&key, &serde_json::to_value(&status)?)?)
     }
 
     /// What is known of a repository.
-    pub(super) fn repository_status(&self, repository: &RepositoryKey) -> Result<RepositoryStatus, Failure> {
-        let object = self.inner.store.get(&repository.to_key())?.unwrap_or_default();
+    pub(super) fn repository_status(
+        &self,
+        repository: &RepositoryKey,
+    ) -> Result<RepositoryStatus, Failure> {
+        let object = self
+            .inner
+            .store
+            .get(&repository.to_key())?
+            .unwrap_or_default();
         Ok(serde_json::from_value(object["status"].clone()).unwrap_or_default())
     }
 }
@@ -152,6 +199,13 @@ pub fn with_location(status: &RepositoryStatus, location: &str) -> Result<Value,
 }
 
 fn missing_paths(configuration: &BackupConfiguration) -> Vec<String> {
-    let paths = configuration.spec.target.iter().flat_map(|target| &target.paths);
-    paths.filter(|path| std::fs::symlink_metadata(path).is_err()).cloned().collect()
+    let paths = configuration
+        .spec
+        .target
+        .iter()
+        .flat_map(|target| &target.paths);
+    paths
+        .filter(|path| std::fs::symlink_metadata(path).is_err())
+        .cloned()
+        .collect()
 }

@@ -48,7 +48,12 @@ impl StoreReporter {
     /// A reporter for a session that uses this repository.
     pub fn new(controller: &Controller, session: Key, repository: &RepositoryKey) -> Self {
         let inner = &controller.inner;
-        let location = inner.desired.repositories.get(repository).map(|known| known.location()).unwrap_or_default();
+        let location = inner
+            .desired
+            .repositories
+            .get(repository)
+            .map(|known| known.location())
+            .unwrap_or_default();
         Self {
             context: Arc::clone(&inner.context),
             store: Arc::clone(&inner.store),
@@ -75,7 +80,9 @@ impl StoreReporter {
     }
 
     fn put_status(&self, status: &impl serde::Serialize) -> Result<(), ReportError> {
-        Ok(self.store.put_status(&self.session, &serde_json::to_value(status)?)?)
+        Ok(self
+            .store
+            .put_status(&self.session, &serde_json::to_value(status)?)?)
     }
 }
 
@@ -90,31 +97,54 @@ impl Reporter for StoreReporter {
     }
 
     async fn repository(&self, status: &RepositoryStatus) -> Result<(), ReportError> {
-        let value = super::configurations::with_location(status, &self.location).map_err(|failure| failure.message)?;
+        let value = super::configurations::with_location(status, &self.location)
+            .map_err(|failure| failure.message)?;
         Ok(self.store.put_status(&self.repository.to_key(), &value)?)
     }
 
     async fn snapshots(&self, snapshots: &[(SnapshotId, Snapshot)]) -> Result<(), ReportError> {
-        let objects: Vec<Value> = snapshots.iter().map(|(id, snapshot)| self.snapshot_object(id, snapshot)).collect();
+        let objects: Vec<Value> = snapshots
+            .iter()
+            .map(|(id, snapshot)| self.snapshot_object(id, snapshot))
+            .collect();
         let RepositoryKey { namespace, name } = &self.repository;
-        Ok(self.store.replace_owned("Snapshot", namespace, "/status/repository", name, &objects)?)
+        Ok(self
+            .store
+            .replace_owned("Snapshot", namespace, "/status/repository", name, &objects)?)
     }
 
-    async fn event(&self, kind: agent::EventKind, reason: &str, message: &str) -> Result<(), ReportError> {
+    async fn event(
+        &self,
+        kind: agent::EventKind,
+        reason: &str,
+        message: &str,
+    ) -> Result<(), ReportError> {
         let kind = match kind {
             agent::EventKind::Normal => EventKind::Normal,
             agent::EventKind::Warning => EventKind::Warning,
         };
-        Ok(self.store.record_event(&self.session, kind, reason, message, &Timestamp::now().to_string())?)
+        Ok(self.store.record_event(
+            &self.session,
+            kind,
+            reason,
+            message,
+            &Timestamp::now().to_string(),
+        )?)
     }
 
     fn backup_progress(&self, _path: &str) -> Arc<dyn BackupProgress> {
         let wants_scan = self.context.printer.has_live_status() || self.context.printer.is_json();
-        Arc::new(BoardProgress { board: self.board("backup"), wants_scan })
+        Arc::new(BoardProgress {
+            board: self.board("backup"),
+            wants_scan,
+        })
     }
 
     fn restore_progress(&self) -> Arc<dyn RestoreProgress> {
-        Arc::new(RestoreBoard { board: self.board("restore"), total: Mutex::new((0, 0)) })
+        Arc::new(RestoreBoard {
+            board: self.board("restore"),
+            total: Mutex::new((0, 0)),
+        })
     }
 }
 
@@ -150,8 +180,14 @@ impl StoreReporter {
 /// One line that tells how a session ended.
 pub fn result_line(name: &str, session: &BackupSession) -> String {
     let status = session.status.clone().unwrap_or_default();
-    let phase = status.phase.map(|phase| phase.to_string()).unwrap_or_default();
-    let mut line = format!("Session {name} is {phase} after {}", status.session_duration.unwrap_or_default());
+    let phase = status
+        .phase
+        .map(|phase| phase.to_string())
+        .unwrap_or_default();
+    let mut line = format!(
+        "Session {name} is {phase} after {}",
+        status.session_duration.unwrap_or_default()
+    );
     for host in status.targets.iter().flat_map(|target| &target.stats) {
         for snapshot in &host.snapshots {
             let files = snapshot.file_stats.clone().unwrap_or_default();
@@ -173,8 +209,17 @@ pub fn result_line(name: &str, session: &BackupSession) -> String {
         }
     }
     let of_targets = status.targets.iter().flat_map(|target| &target.conditions);
-    for condition in status.conditions.iter().chain(of_targets).filter(|condition| condition.is_false()) {
-        line.push_str(&format!("\n  {}: {}", condition.type_, condition.message.as_deref().unwrap_or_default()));
+    for condition in status
+        .conditions
+        .iter()
+        .chain(of_targets)
+        .filter(|condition| condition.is_false())
+    {
+        line.push_str(&format!(
+            "\n  {}: {}",
+            condition.type_,
+            condition.message.as_deref().unwrap_or_default()
+        ));
     }
     line
 }

@@ -18,12 +18,16 @@ impl Controller {
         for restore in &self.inner.desired.restores {
             let stored = self.inner.store.get(&key_of(restore))?;
             let phase = stored.and_then(|object| {
-                serde_json::from_value::<Option<RestorePhase>>(object["status"]["phase"].clone()).ok().flatten()
+                serde_json::from_value::<Option<RestorePhase>>(object["status"]["phase"].clone())
+                    .ok()
+                    .flatten()
             });
             match phase {
                 Some(phase) if session::phase::is_final_restore(phase) => {
                     let name = restore.metadata.name.as_deref().unwrap_or_default();
-                    self.say(&format!("RestoreSession {name} is {phase} already; another name restores again"));
+                    self.say(&format!(
+                        "RestoreSession {name} is {phase} already; another name restores again"
+                    ));
                 }
                 _ => pending.push(restore.clone()),
             }
@@ -36,7 +40,10 @@ impl Controller {
         match self.try_restore(restore).await {
             Ok(phase) => Ended::Restore(phase),
             Err(failure) => {
-                self.inner.context.printer.error(&failure.message, failure.hint.as_deref());
+                self.inner
+                    .context
+                    .printer
+                    .error(&failure.message, failure.hint.as_deref());
                 Ended::Broken
             }
         }
@@ -57,16 +64,27 @@ impl Controller {
             settings: repository.settings.clone(),
         };
         let reporter = StoreReporter::new(self, key.clone(), &repository.key);
-        let status = agent::restore::run(&run, &reporter, &agent::SystemClock, &self.inner.context.cancel).await;
+        let status = agent::restore::run(
+            &run,
+            &reporter,
+            &agent::SystemClock,
+            &self.inner.context.cancel,
+        )
+        .await;
         reporter.finish().await;
         drop(turn);
         let phase = status.phase.unwrap_or(RestorePhase::Unknown);
-        self.inner.store.put_status(&key, &serde_json::to_value(&status)?)?;
+        self.inner
+            .store
+            .put_status(&key, &serde_json::to_value(&status)?)?;
         let error = status.stats.iter().find_map(|host| host.error.clone());
         let lasted = status.session_duration.unwrap_or_default();
         self.say(&match error {
             None => format!("RestoreSession {} is {phase} after {lasted}", key.name),
-            Some(error) => format!("RestoreSession {} is {phase} after {lasted}: {error}", key.name),
+            Some(error) => format!(
+                "RestoreSession {} is {phase} after {lasted}: {error}",
+                key.name
+            ),
         });
         Ok(phase)
     }
@@ -75,8 +93,11 @@ impl Controller {
     pub(super) fn close_abandoned_restores(&self) -> Result<(), Failure> {
         for object in self.inner.store.list("RestoreSession", None)? {
             let restore: RestoreSession = serde_json::from_value(object)?;
-            let Some(mut status) = restore.status.clone() else { continue };
-            let has_begun = status.phase == Some(RestorePhase::Running) || status.total_hosts.is_some();
+            let Some(mut status) = restore.status.clone() else {
+                continue;
+            };
+            let has_begun =
+                status.phase == Some(RestorePhase::Running) || status.total_hosts.is_some();
             if !has_begun || status.phase.is_some_and(session::phase::is_final_restore) {
                 continue;
             }
@@ -99,9 +120,20 @@ impl Controller {
             set_condition(&mut status.conditions, completed, now);
             status.phase = Some(session::phase::restore_session(&status));
             let key = key_of(&restore);
-            self.inner.store.put_status(&key, &serde_json::to_value(&status)?)?;
-            self.inner.store.record_event(&key, EventKind::Warning, "RestoreDisrupted", message, &now.to_string())?;
-            self.say(&format!("RestoreSession {} was left behind by an earlier process and is closed as Failed", key.name));
+            self.inner
+                .store
+                .put_status(&key, &serde_json::to_value(&status)?)?;
+            self.inner.store.record_event(
+                &key,
+                EventKind::Warning,
+                "RestoreDisrupted",
+                message,
+                &now.to_string(),
+            )?;
+            self.say(&format!(
+                "RestoreSession {} was left behind by an earlier process and is closed as Failed",
+                key.name
+            ));
         }
         Ok(())
     }

@@ -4,8 +4,8 @@ use agent::backup::BackupRun;
 use api::conditions::{Condition, ConditionStatus, condition_type, reason, set_condition};
 use api::duration::GoDuration;
 use api::v1beta1::{
-    BackupConfiguration, BackupInvokerRef, BackupSession, BackupSessionPhase, BackupSessionSpec, BackupSessionStatus,
-    BackupTargetStatus,
+    BackupConfiguration, BackupInvokerRef, BackupSession, BackupSessionPhase, BackupSessionSpec,
+    BackupSessionStatus, BackupTargetStatus,
 };
 use jiff::Timestamp;
 use session::history::{self, Entry};
@@ -29,8 +29,12 @@ impl Controller {
                 Err(failure) => return self.broken(&failure),
             };
             let ended = self.run_session(configuration, &session).await;
-            let Ok(Some(next)) = self.next_retry(&key_of(configuration), &session) else { return ended };
-            self.say(&format!("Session {session} failed and is tried again at {next}"));
+            let Ok(Some(next)) = self.next_retry(&key_of(configuration), &session) else {
+                return ended;
+            };
+            self.say(&format!(
+                "Session {session} failed and is tried again at {next}"
+            ));
             let left = next.duration_since(Timestamp::now());
             tokio::select! {
                 () = self.inner.context.cancel.cancelled() => return ended,
@@ -41,7 +45,10 @@ impl Controller {
     }
 
     fn broken(&self, failure: &Failure) -> Ended {
-        self.inner.context.printer.error(&failure.message, failure.hint.as_deref());
+        self.inner
+            .context
+            .printer
+            .error(&failure.message, failure.hint.as_deref());
         Ended::Broken
     }
 
@@ -62,10 +69,14 @@ impl Controller {
         let key = Key::new("BackupSession", &invoker.namespace, &name);
         if store.get(&key)?.is_none() {
             let retries_left = match cause {
-                Cause::Retry(earlier) => self.load(&invoker.namespace, earlier)?.map_or(0, |session| {
-                    session.spec.retry_left.unwrap_or(0).saturating_sub(1)
-                }),
-                Cause::Due | Cause::Requested(_) => retry::retries(configuration.spec.retry_config.as_ref()),
+                Cause::Retry(earlier) => self
+                    .load(&invoker.namespace, earlier)?
+                    .map_or(0, |session| {
+                        session.spec.retry_left.unwrap_or(0).saturating_sub(1)
+                    }),
+                Cause::Due | Cause::Requested(_) => {
+                    retry::retries(configuration.spec.retry_config.as_ref())
+                }
             };
             let mut session = new_session(&invoker, &name, retries_left, now);
             if self.running(&invoker)?.is_some() {
@@ -91,14 +102,23 @@ impl Controller {
         let mut moment = now;
         loop {
             let name = session::names::session_name(&invoker.name, moment);
-            if self.inner.store.get(&Key::new("BackupSession", &invoker.namespace, &name))?.is_none() {
+            if self
+                .inner
+                .store
+                .get(&Key::new("BackupSession", &invoker.namespace, &name))?
+                .is_none()
+            {
                 return Ok(name);
             }
             moment += jiff::SignedDuration::from_secs(1);
         }
     }
 
-    pub(super) async fn run_session(&self, configuration: &BackupConfiguration, name: &str) -> Ended {
+    pub(super) async fn run_session(
+        &self,
+        configuration: &BackupConfiguration,
+        name: &str,
+    ) -> Ended {
         match self.try_session(configuration, name).await {
             Ok(phase) => Ended::Backup(phase),
             Err(failure) => self.broken(&failure),
@@ -117,7 +137,10 @@ impl Controller {
         if let Some(phase) = session.status.as_ref().and_then(|status| status.phase)
             && session::phase::is_final_backup(phase)
         {
-            self.say(&format!("Session {name} is {phase}: another session of {} is at work", invoker.name));
+            self.say(&format!(
+                "Session {name} is {phase}: another session of {} is at work",
+                invoker.name
+            ));
             return Ok(phase);
         }
         let repository = self.inner.desired.repository_of(configuration)?;
@@ -137,8 +160,18 @@ impl Controller {
             repository: self.repository_status(&repository.key)?,
             tolerates_unreadable: super::configurations::tolerates_unreadable(configuration),
         };
-        let reporter = StoreReporter::new(self, Key::new("BackupSession", &invoker.namespace, name), &repository.key);
-        let status = agent::backup::run(&run, &reporter, &agent::SystemClock, &self.inner.context.cancel).await;
+        let reporter = StoreReporter::new(
+            self,
+            Key::new("BackupSession", &invoker.namespace, name),
+            &repository.key,
+        );
+        let status = agent::backup::run(
+            &run,
+            &reporter,
+            &agent::SystemClock,
+            &self.inner.context.cancel,
+        )
+        .await;
         reporter.finish().await;
         drop(turn);
         self.close(configuration, session, status)
@@ -168,11 +201,19 @@ impl Controller {
         status.phase = Some(phase);
         let lasted = now.duration_since(created(&session));
         let lasted = std::time::Duration::try_from(lasted).unwrap_or_default();
-        status.session_duration = Some(GoDuration::from_std(lasted).rounded_to_seconds().to_string());
+        status.session_duration = Some(
+            GoDuration::from_std(lasted)
+                .rounded_to_seconds()
+                .to_string(),
+        );
         let retries_left = session.spec.retry_left.unwrap_or(0);
-        if let Retry::At(next) =
-            retry::after(phase, retries_left, false, configuration.spec.retry_config.as_ref(), now)
-        {
+        if let Retry::At(next) = retry::after(
+            phase,
+            retries_left,
+            false,
+            configuration.spec.retry_config.as_ref(),
+            now,
+        ) {
             status.next_retry = Some(super::reporter::time(next));
         }
         session.status = Some(status);
@@ -183,7 +224,12 @@ impl Controller {
         Ok(phase)
     }
 
-    fn tell(&self, invoker: &Key, session: &BackupSession, phase: BackupSessionPhase) -> Result<(), Failure> {
+    fn tell(
+        &self,
+        invoker: &Key,
+        session: &BackupSession,
+        phase: BackupSessionPhase,
+    ) -> Result<(), Failure> {
         let name = session.metadata.name.as_deref().unwrap_or_default();
         let (kind, reason) = if phase == BackupSessionPhase::Succeeded {
             (EventKind::Normal, "BackupSucceeded")
@@ -191,10 +237,20 @@ impl Controller {
             (EventKind::Warning, "BackupFailed")
         };
         let message = format!("session {name} is {phase}");
-        Ok(self.inner.store.record_event(invoker, kind, reason, &message, &Timestamp::now().to_string())?)
+        Ok(self.inner.store.record_event(
+            invoker,
+            kind,
+            reason,
+            &message,
+            &Timestamp::now().to_string(),
+        )?)
     }
 
-    fn clean_history(&self, configuration: &BackupConfiguration, invoker: &Key) -> Result<(), Failure> {
+    fn clean_history(
+        &self,
+        configuration: &BackupConfiguration,
+        invoker: &Key,
+    ) -> Result<(), Failure> {
         let entries: Vec<Entry> = self
             .sessions(invoker)?
             .iter()
@@ -205,7 +261,9 @@ impl Controller {
             })
             .collect();
         for name in history::to_remove(&entries, configuration.spec.backup_history_limit) {
-            self.inner.store.delete(&Key::new("BackupSession", &invoker.namespace, &name))?;
+            self.inner
+                .store
+                .delete(&Key::new("BackupSession", &invoker.namespace, &name))?;
         }
         Ok(())
     }
@@ -226,7 +284,10 @@ impl Controller {
         let now = Timestamp::now();
         let mut status = session.status.take().unwrap_or_default();
         if status.targets.is_empty() {
-            status.targets.push(BackupTargetStatus { total_hosts: Some(1), ..Default::default() });
+            status.targets.push(BackupTargetStatus {
+                total_hosts: Some(1),
+                ..Default::default()
+            });
         }
         for target in &mut status.targets {
             let disrupted = Condition::new(
@@ -247,11 +308,17 @@ impl Controller {
         set_condition(&mut status.conditions, cleaned, now);
         status.phase = Some(session::phase::backup_session(&status));
         let invoker = invoker_of(&session);
-        let config = self.configuration(&invoker).and_then(|configuration| configuration.spec.retry_config.clone());
+        let config = self
+            .configuration(&invoker)
+            .and_then(|configuration| configuration.spec.retry_config.clone());
         let retries_left = session.spec.retry_left.unwrap_or(0);
-        if let Retry::At(next) =
-            retry::after(BackupSessionPhase::Failed, retries_left, false, config.as_ref(), now)
-        {
+        if let Retry::At(next) = retry::after(
+            BackupSessionPhase::Failed,
+            retries_left,
+            false,
+            config.as_ref(),
+            now,
+        ) {
             status.next_retry = Some(super::reporter::time(next));
         }
         session.status = Some(status);
@@ -259,8 +326,16 @@ impl Controller {
         let key = Key::new("BackupSession", &invoker.namespace, &name);
         self.inner.store.put(&serde_json::to_value(&session)?)?;
         let message = "the process that ran this session ended before the session was complete";
-        self.inner.store.record_event(&key, EventKind::Warning, "BackupDisrupted", message, &now.to_string())?;
-        self.say(&format!("Session {name} was left behind by an earlier process and is closed as Failed"));
+        self.inner.store.record_event(
+            &key,
+            EventKind::Warning,
+            "BackupDisrupted",
+            message,
+            &now.to_string(),
+        )?;
+        self.say(&format!(
+            "Session {name} was left behind by an earlier process and is closed as Failed"
+        ));
         Ok(())
     }
 
@@ -270,9 +345,13 @@ impl Controller {
         for object in self.inner.store.list("BackupSession", None)? {
             let session: BackupSession = serde_json::from_value(object)?;
             let status = session.status.clone().unwrap_or_default();
-            let is_open = status.phase == Some(BackupSessionPhase::Failed) && status.retried != Some(true);
+            let is_open =
+                status.phase == Some(BackupSessionPhase::Failed) && status.retried != Some(true);
             if is_open && status.next_retry.is_some_and(|next| next.0 <= now) {
-                due.push((invoker_of(&session), session.metadata.name.clone().unwrap_or_default()));
+                due.push((
+                    invoker_of(&session),
+                    session.metadata.name.clone().unwrap_or_default(),
+                ));
             }
         }
         Ok(due)
@@ -280,17 +359,27 @@ impl Controller {
 
     fn next_retry(&self, invoker: &Key, name: &str) -> Result<Option<Timestamp>, Failure> {
         let session = self.load(&invoker.namespace, name)?;
-        Ok(session.and_then(|session| session.status).and_then(|status| status.next_retry).map(|next| next.0))
+        Ok(session
+            .and_then(|session| session.status)
+            .and_then(|status| status.next_retry)
+            .map(|next| next.0))
     }
 
     fn load(&self, namespace: &str, name: &str) -> Result<Option<BackupSession>, Failure> {
-        let object = self.inner.store.get(&Key::new("BackupSession", namespace, name))?;
+        let object = self
+            .inner
+            .store
+            .get(&Key::new("BackupSession", namespace, name))?;
         Ok(object.map(serde_json::from_value).transpose()?)
     }
 
     fn sessions(&self, invoker: &Key) -> Result<Vec<BackupSession>, Failure> {
         let mut sessions = Vec::new();
-        for object in self.inner.store.list("BackupSession", Some(&invoker.namespace))? {
+        for object in self
+            .inner
+            .store
+            .list("BackupSession", Some(&invoker.namespace))?
+        {
             let session: BackupSession = serde_json::from_value(object)?;
             if invoker_of(&session) == *invoker {
                 sessions.push(session);
@@ -301,10 +390,18 @@ impl Controller {
 
     /// A session of this invoker that has begun and is not over, or waits for its turn.
     fn running(&self, invoker: &Key) -> Result<Option<BackupSession>, Failure> {
-        Ok(self.sessions(invoker)?.into_iter().find(|session| !session::phase::is_final_backup(phase_of(session))))
+        Ok(self
+            .sessions(invoker)?
+            .into_iter()
+            .find(|session| !session::phase::is_final_backup(phase_of(session))))
     }
 
-    pub(super) fn agent_identity(&self, invoker: &Key, session: &str, created: Timestamp) -> agent::Identity {
+    pub(super) fn agent_identity(
+        &self,
+        invoker: &Key,
+        session: &str,
+        created: Timestamp,
+    ) -> agent::Identity {
         agent::Identity {
             session: session.to_owned(),
             namespace: invoker.namespace.clone(),
@@ -335,12 +432,20 @@ fn new_session(invoker: &Key, name: &str, retries_left: i32, now: Timestamp) -> 
     let labels = [
         (format!("{LABELS}/invoker-type"), invoker.kind.clone()),
         (format!("{LABELS}/invoker-name"), invoker.name.clone()),
-        ("app.kubernetes.io/component".to_owned(), "stash-backup".to_owned()),
-        ("app.kubernetes.io/managed-by".to_owned(), "stash.appscode.com".to_owned()),
+        (
+            "app.kubernetes.io/component".to_owned(),
+            "stash-backup".to_owned(),
+        ),
+        (
+            "app.kubernetes.io/managed-by".to_owned(),
+            "stash.appscode.com".to_owned(),
+        ),
     ];
     session.metadata.labels = Some(labels.into());
-    session.status =
-        Some(BackupSessionStatus { phase: Some(BackupSessionPhase::Pending), ..BackupSessionStatus::default() });
+    session.status = Some(BackupSessionStatus {
+        phase: Some(BackupSessionPhase::Pending),
+        ..BackupSessionStatus::default()
+    });
     session
 }
 
@@ -358,14 +463,26 @@ fn skip(session: &mut BackupSession, now: Timestamp) {
 }
 
 fn phase_of(session: &BackupSession) -> BackupSessionPhase {
-    session.status.as_ref().and_then(|status| status.phase).unwrap_or(BackupSessionPhase::Pending)
+    session
+        .status
+        .as_ref()
+        .and_then(|status| status.phase)
+        .unwrap_or(BackupSessionPhase::Pending)
 }
 
 fn created(session: &BackupSession) -> Timestamp {
-    session.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |created| created.0)
+    session
+        .metadata
+        .creation_timestamp
+        .as_ref()
+        .map_or(Timestamp::UNIX_EPOCH, |created| created.0)
 }
 
 fn invoker_of(session: &BackupSession) -> Key {
     let namespace = session.metadata.namespace.as_deref().unwrap_or("default");
-    Key::new(&session.spec.invoker.kind, namespace, &session.spec.invoker.name)
+    Key::new(
+        &session.spec.invoker.kind,
+        namespace,
+        &session.spec.invoker.name,
+    )
 }

@@ -86,7 +86,11 @@ impl StateStore {
             let rows = statement.query_map(params![key.kind, key.namespace, key.name], |row| {
                 let word: String = row.get(0)?;
                 Ok(Event {
-                    kind: if word == "Warning" { EventKind::Warning } else { EventKind::Normal },
+                    kind: if word == "Warning" {
+                        EventKind::Warning
+                    } else {
+                        EventKind::Normal
+                    },
                     reason: row.get(1)?,
                     message: row.get(2)?,
                     first_seen: row.get(3)?,

@@ -28,11 +28,16 @@ impl StateStore {
     /// The requests that wait, oldest first.
     pub fn requests(&self) -> Result<Vec<Request>, StateError> {
         self.query("read requests", |connection| {
-            let mut statement =
-                connection.prepare_cached("SELECT kind, namespace, name, session FROM requests ORDER BY id")?;
+            let mut statement = connection.prepare_cached(
+                "SELECT kind, namespace, name, session FROM requests ORDER BY id",
+            )?;
             let rows = statement.query_map([], |row| {
                 Ok(Request {
-                    invoker: Key { kind: row.get(0)?, namespace: row.get(1)?, name: row.get(2)? },
+                    invoker: Key {
+                        kind: row.get(0)?,
+                        namespace: row.get(1)?,
+                        name: row.get(2)?,
+                    },
                     session: row.get(3)?,
                 })
             })?;

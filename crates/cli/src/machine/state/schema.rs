@@ -40,22 +40,41 @@ const STEPS: [&str; 1] = ["
 
 /// Opens the database, durable at every commit, and brings its tables up to date.
 pub fn connect(directory: &Path) -> Result<Connection, StateError> {
-    let failed = |source| StateError::Database { action: "open", directory: directory.to_owned(), source };
+    let failed = |source| StateError::Database {
+        action: "open",
+        directory: directory.to_owned(),
+        source,
+    };
     let mut connection = Connection::open(directory.join(FILE)).map_err(failed)?;
-    connection.busy_timeout(Duration::from_secs(10)).map_err(failed)?;
-    connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
-    connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
+    connection
+        .busy_timeout(Duration::from_secs(10))
+        .map_err(failed)?;
+    connection
+        .pragma_update(None, "journal_mode", "WAL")
+        .map_err(failed)?;
+    connection
+        .pragma_update(None, "synchronous", "FULL")
+        .map_err(failed)?;
     let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
-    let transaction =
-        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(failed)?;
-    let found: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
+    let transaction = connection
+        .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+        .map_err(failed)?;
+    let found: i64 = transaction
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .map_err(failed)?;
     if found > known {
-        return Err(StateError::Newer { directory: directory.to_owned(), found, known });
+        return Err(StateError::Newer {
+            directory: directory.to_owned(),
+            found,
+            known,
+        });
     }
     for step in STEPS.iter().skip(usize::try_from(found).unwrap_or(0)) {
         transaction.execute_batch(step).map_err(failed)?;
     }
-    transaction.pragma_update(None, "user_version", known).map_err(failed)?;
+    transaction
+        .pragma_update(None, "user_version", known)
+        .map_err(failed)?;
     transaction.commit().map_err(failed)?;
     Ok(connection)
 }
