@@ -39,6 +39,10 @@ Exit codes: 0 done, 1 failed, 3 incomplete, 10 no repository, 11 locked, 12 wron
 /// Options that every verb on a repository understands.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "switches of the command line, each on its own"
+)]
 pub struct GlobalOptions {
     /// Repository to work on: a folder of this machine
     #[arg(
@@ -149,4 +153,30 @@ pub enum Verb {
     Completions(verbs::completions::CompletionsOptions),
     Man(verbs::man::ManOptions),
     Crds(verbs::crds::CrdsOptions),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound_in_every_verb() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_has_an_example_in_its_help() {
+        let command = Arguments::command();
+        let without: Vec<&str> = command
+            .get_subcommands()
+            .filter(|verb| {
+                let help = verb.get_after_help().or(verb.get_after_long_help());
+                help.is_none_or(|help| !help.to_string().contains("stash "))
+            })
+            .map(clap::Command::get_name)
+            .collect();
+        assert!(without.is_empty(), "{without:?}");
+    }
 }

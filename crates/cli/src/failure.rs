@@ -169,10 +169,11 @@ fn classify(error: &(dyn Error + 'static)) -> (Outcome, Option<String>) {
                 ),
             );
         }
-        if let Some(storage) = current.downcast_ref::<backend::BackendError>() {
-            if let Some(hint) = storage_hint(storage.kind) {
-                return (Outcome::Failed, Some(hint.to_owned()));
-            }
+        let hint = current
+            .downcast_ref::<backend::BackendError>()
+            .and_then(|error| storage_hint(error.kind));
+        if let Some(hint) = hint {
+            return (Outcome::Failed, Some(hint.to_owned()));
         }
         next = current.source();
     }

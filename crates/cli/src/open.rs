@@ -9,6 +9,7 @@ use repository::compression::Compression;
 use repository::lock::{Lock, LockError, LockKind, LockOptions};
 use repository::{OpenOptions, Repository};
 use secrecy::{ExposeSecret, SecretString};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::Context;
@@ -279,6 +280,9 @@ pub enum Stopping {
 /// How long work that ends by itself is waited for.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// Longer than one attempt to take a lock.
+const ATTEMPT: Duration = Duration::from_secs(2);
+
 /// Runs the work under a lock and releases the lock afterwards, also when the work failed or was interrupted.
 pub async fn with_lock<T>(
     context: &Context,
@@ -317,9 +321,32 @@ async fn lock(
         hostname: identity.hostname,
         username: identity.username,
     };
-    Ok(Some(
-        unless_cancelled(context, Lock::acquire(repository, kind, &options)).await??,
-    ))
+    let repository = repository.clone();
+    let mut acquiring =
+        tokio::spawn(async move { Lock::acquire(&repository, kind, &options).await });
+    let acquired = tokio::select! {
+        acquired = &mut acquiring => acquired,
+        () = context.cancel.cancelled() => {
+            give_up(acquiring).await;
+            return Err(interrupted());
+        }
+    };
+    let acquired = acquired.map_err(|error| Failure::new(format!("Cannot lock: {error}")))?;
+    Ok(Some(acquired?))
+}
+
+/// Leaves no lock file behind. An attempt takes a fraction of a second and then either has the lock or waits
+/// without a file.
+async fn give_up(mut acquiring: JoinHandle<Result<Lock, LockError>>) {
+    match tokio::time::timeout(ATTEMPT, &mut acquiring).await {
+        Ok(Ok(Ok(lock))) => {
+            if let Err(error) = lock.release().await {
+                tracing::warn!(%error, "cannot release the lock");
+            }
+        }
+        Ok(_) => {}
+        Err(_) => acquiring.abort(),
+    }
 }
 
 async fn run<T>(

@@ -68,12 +68,6 @@ impl Board {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// What is done.
-    pub fn set_done(&self, files: u64, bytes: u64) {
-        self.files.store(files, Ordering::Relaxed);
-        self.bytes.store(bytes, Ordering::Relaxed);
-    }
-
     /// One more file could not be done.
     pub fn add_error(&self) {
         self.errors.fetch_add(1, Ordering::Relaxed);

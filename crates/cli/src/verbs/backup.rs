@@ -144,12 +144,6 @@ pub async fn run(
     let options = options(&arguments, paths)?;
     let source = source(&mut arguments);
     let repository = open::open(context).await?;
-    let board = Board::new("backup");
-    let reporter = Arc::new(Reporter::new(
-        context,
-        &board,
-        arguments.no_scan || is_stream,
-    ));
     let summary = open::with_lock(
         context,
         &repository,
@@ -158,8 +152,13 @@ pub async fn run(
         async |held| {
             context.printer.verbose("load index files");
             let indexed = repository.load_index().await?;
+            let board = Board::new("backup");
+            let progress = Arc::new(Reporter::new(
+                context,
+                &board,
+                arguments.no_scan || is_stream,
+            ));
             let display = Display::start(context, &board);
-            let progress: Arc<Reporter> = Arc::clone(&reporter);
             let result =
                 archive::save::backup(&indexed, &options, source, progress, held.cancel.clone())
                     .await;

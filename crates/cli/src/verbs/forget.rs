@@ -149,7 +149,7 @@ pub async fn run(context: &Context, options: ForgetOptions) -> Result<Outcome, F
         } else {
             ForgetPlan::of_named(selected)
         };
-        show(context, &options, &plan)?;
+        show(context, &options, &plan);
         carry_out(context, &options, (&repository, held.lock), plan).await
     })
     .await
@@ -229,12 +229,12 @@ async fn remove(
     })
 }
 
-fn show(context: &Context, options: &ForgetOptions, plan: &ForgetPlan) -> Result<(), Failure> {
+fn show(context: &Context, options: &ForgetOptions, plan: &ForgetPlan) {
     if context.printer.is_json() {
         if !plan.groups.is_empty() {
             context.printer.json(&plan.groups);
         }
-        return Ok(());
+        return;
     }
     for group in &plan.groups {
         let key = group.key.to_string();
@@ -245,7 +245,18 @@ fn show(context: &Context, options: &ForgetOptions, plan: &ForgetPlan) -> Result
         }
         show_group(context, options, group);
     }
-    Ok(())
+    if !plan.named.is_empty() {
+        let mut remove = plan.named.clone();
+        remove.sort_by_key(|(id, snapshot)| std::cmp::Reverse((snapshot.time, *id)));
+        show_group(
+            context,
+            options,
+            &ForgetGroup {
+                remove,
+                ..ForgetGroup::default()
+            },
+        );
+    }
 }
 
 /// Tables of what stays, with the reasons, and of what goes; oldest first.

@@ -43,7 +43,8 @@ pub struct LsOptions {
     /// SNAPSHOT or SNAPSHOT:FOLDER; a snapshot is an id, a prefix of one, or `latest`
     snapshot: String,
     /// Only these folders and files, absolute paths in the snapshot
-    paths: Vec<String>,
+    #[arg(value_name = "PATH")]
+    folders: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -59,7 +60,7 @@ enum Sort {
 
 /// Prints the entries.
 pub async fn run(context: &Context, options: &LsOptions) -> Result<Outcome, Failure> {
-    if let Some(path) = options.paths.iter().find(|path| !path.starts_with('/')) {
+    if let Some(path) = options.folders.iter().find(|path| !path.starts_with('/')) {
         return Err(Failure::new(format!("`{path}` is not an absolute path"))
             .with_hint("Paths in a snapshot begin with `/`."));
     }
@@ -92,7 +93,7 @@ fn show_header(context: &Context, options: &LsOptions, found: &(SnapshotId, Snap
         value["struct_type"] = "snapshot".into();
         context.printer.json(&value);
     } else {
-        let paths = options.paths.join(" ");
+        let paths = options.folders.join(" ");
         context.printer.message(&format!(
             "{} filtered by [{paths}]:",
             select::describe(found)
@@ -108,7 +109,7 @@ async fn list(
 ) -> Result<(), Failure> {
     let scope = ListOptions {
         directories: options
-            .paths
+            .folders
             .iter()
             .map(|path| path.as_bytes().to_vec())
             .collect(),

@@ -6,6 +6,7 @@ use repository::prune::{
     self, MaxUnused, PruneOptions, PrunePlan, PruneProgress, PruneStep, PruneSummary,
 };
 use repository::{Repository, SnapshotId};
+use serde_json::json;
 
 use crate::Context;
 use crate::failure::{Failure, Outcome};
@@ -85,19 +86,30 @@ pub async fn run(context: &Context, options: &PruneArguments) -> Result<Outcome,
     let kind = lock_kind(context, options.dry_run);
     // Every moment of it may be its last, so it is dropped where it stands.
     open::with_lock(context, &repository, kind, Stopping::AtOnce, async |held| {
-        carry_out(
-            context,
-            (&repository, held.lock),
-            &options.flags,
-            &Removal {
-                ids: &[],
-                is_dry_run: options.dry_run,
-            },
-        )
-        .await
+        let removal = Removal {
+            ids: &[],
+            is_dry_run: options.dry_run,
+        };
+        let summary =
+            carry_out(context, (&repository, held.lock), &options.flags, &removal).await?;
+        if context.printer.is_json() {
+            show_json(context, &summary, options.dry_run);
+        }
+        Ok(Outcome::Done)
     })
-    .await?;
-    Ok(Outcome::Done)
+    .await
+}
+
+/// restic's prune has no JSON; these are its numbers.
+fn show_json(context: &Context, summary: &PruneSummary, is_dry_run: bool) {
+    let PruneSummary {
+        blobs,
+        bytes,
+        packs,
+    } = summary;
+    context.printer.json(&json!({
+        "message_type": "summary", "dry_run": is_dry_run, "blobs": blobs, "bytes": bytes, "packs": packs,
+    }));
 }
 
 /// The lock for removing. A dry run with `--no-lock` removes nothing and may do without.
@@ -124,18 +136,18 @@ pub async fn carry_out(
     (repository, lock): (&Repository, Option<&Lock>),
     flags: &PruneFlags,
     removal: &Removal<'_>,
-) -> Result<(), Failure> {
+) -> Result<PruneSummary, Failure> {
     let printer = &context.printer;
     printer.message("Loading the index and finding the data that is still in use");
     let indexed = repository.load_index().await?;
     let plan = prune::plan(&indexed, removal.ids, &flags.to_options()).await?;
     show_plan(context, &plan, removal.is_dry_run);
     let Some(lock) = lock.filter(|_| !removal.is_dry_run) else {
-        return Ok(());
+        return Ok(*plan.summary());
     };
     if plan.is_empty() {
         printer.message("Nothing to remove");
-        return Ok(());
+        return Ok(*plan.summary());
     }
     let progress = |progress: PruneProgress| {
         printer.status(&[format!(
@@ -153,7 +165,7 @@ pub async fn carry_out(
         done.packs.remove + done.packs.repack + done.packs.unreferenced,
         size(done.remaining_bytes())
     ));
-    Ok(())
+    Ok(done)
 }
 
 const fn step_text(step: PruneStep) -> &'static str {
@@ -208,7 +220,7 @@ fn show_plan(context: &Context, plan: &PrunePlan, is_dry_run: bool) {
         summary.removed_bytes(),
     );
     if bytes.uncompressed > 0 {
-        context.printer.message(&format!(
+        context.printer.verbose(&format!(
             "not yet compressed:          {}",
             size(bytes.uncompressed)
         ));

@@ -6,8 +6,12 @@
     reason = "a fixture that cannot be made is a failed test"
 )]
 
+mod scene;
 mod support;
 
+mod codes;
 mod interop;
+mod json;
 mod kill;
 mod machine;
+mod streams;
