@@ -31,6 +31,8 @@ pub use save::SaveRequest;
 
 /// How long a session waits for somebody else's lock before it fails. Its own deadline may end it earlier.
 const LOCK_PATIENCE: Duration = Duration::from_secs(30 * 60);
+/// How long a single attempt to take a lock is waited for; it takes a fraction of a second.
+const LOCK_ATTEMPT: Duration = Duration::from_secs(2);
 
 /// Why a step of a session failed.
 #[derive(Debug, thiserror::Error)]
@@ -233,9 +235,17 @@ impl Engine {
             username: self.username.clone(),
         };
         let failed = |source| EngineError::Lock { step, source };
+        let mut acquiring = std::pin::pin!(Lock::acquire(&self.repository, kind, &options));
         let lock = tokio::select! {
-            lock = Lock::acquire(&self.repository, kind, &options) => lock.map_err(failed)?,
-            () = stop.token().cancelled() => return Err(EngineError::Stopped),
+            lock = &mut acquiring => lock.map_err(failed)?,
+            () = stop.token().cancelled() => {
+                // An attempt under way may have written its file, which only its end takes away.
+                if let Ok(Ok(lock)) = tokio::time::timeout(LOCK_ATTEMPT, acquiring).await {
+                    let released = lock.release().await;
+                    tracing::debug!(?released, "gave back a lock that came too late");
+                }
+                return Err(EngineError::Stopped);
+            }
         };
         let result = work(&lock).await;
         let is_lost = lock.lost().is_cancelled();
