@@ -116,9 +116,12 @@ impl Bench {
             .json())
     }
 
-    /// How many lock files there are.
+    /// How many locks there are. Files still under a temporary name are none.
     pub fn locks(&self) -> usize {
-        fs::read_dir(self.repository().join("locks")).map_or(0, Iterator::count)
+        self.files_in("locks")
+            .iter()
+            .filter(|path| path.file_name().is_some_and(|name| name.len() == 64))
+            .count()
     }
 
     /// Every file of the repository but its locks, with its content.
@@ -230,19 +233,11 @@ fn collect(folder: &Path, found: &mut BTreeMap<PathBuf, Vec<u8>>) {
     }
 }
 
-/// Copies a folder with what is in it; the copy replaces what was there.
+/// Copies a folder with all metadata; the copy replaces what was there.
 pub fn copy_folder(from: &Path, to: &Path) {
     let _ = fs::remove_dir_all(to);
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_folder(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
+    let status = Command::new("cp").arg("-a").arg(from).arg(to).status();
+    assert!(status.unwrap().success(), "cannot copy {}", from.display());
 }
 
 /// Waits until something has happened.
