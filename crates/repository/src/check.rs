@@ -1,4 +1,4 @@
-//! Check: whether a repository is whole (`docs/format.md`, checks).
+//! Check: whether a repository is whole, in every part that `docs/format.md` names.
 //!
 //! Structure: key files, index files, presence and size of every pack, snapshots, all trees and the blobs they
 //! name. Content, on request: every blob of all packs or of some. Finds and reports; repairs nothing.
@@ -79,7 +79,7 @@ pub async fn check(
     }
 }
 
-/// Writers store packs, then index files, then snapshots. Reading in the opposite order makes sure that
+/// Writers store packs, then index files, then snapshots (`docs/format.md`, order of writes). Reading in the opposite order makes sure that
 /// whatever is named by what was read is there, also while somebody writes.
 async fn run(
     repository: &Repository,

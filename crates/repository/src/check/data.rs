@@ -5,6 +5,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::stream::{self, StreamExt};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
@@ -19,8 +20,9 @@ use crate::indexed::{IndexedRepository, decode};
 use crate::pack::{self, PackedBlob, ReadHeaderError};
 use crate::repository::{LoadError, blocking, chain};
 
-/// Bytes of a pack that are read at once: a pack of the usual size as a whole. A larger blob is read alone.
-const SEGMENT_BYTES: u64 = 20 << 20;
+/// Bytes of a pack that are read at once: enough for storage far away, and few, because the allocator keeps as
+/// much for each thread that reads. A larger blob is read alone.
+const SEGMENT_BYTES: u64 = 4 << 20;
 
 /// Damaged blobs of a pack that are named; the others are counted.
 const NAMED_BLOBS: usize = 3;
@@ -33,11 +35,8 @@ pub(super) async fn check(
     findings: &mut Findings<'_>,
 ) {
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
-    let parallel = repository
-        .backend()
-        .connections()
-        .max(cores + 1)
-        .clamp(2, 8);
+    // While each core verifies a segment, another one is read.
+    let parallel = (cores + 1).clamp(2, 8);
     let budget = Budget::new(parallel);
     let total = chosen.len() as u64;
     let bytes_total = chosen.iter().map(|pack| pack.bytes).sum();
@@ -148,10 +147,8 @@ impl PackReader<'_> {
             ..Damage::default()
         };
         let mut hash = Sha256::new();
-        let segments = segments(&self.blobs, self.bytes);
-        let is_whole = segments.len() == 1;
-        let mut entries = None;
-        for segment in segments {
+        let mut end = Tail::default();
+        for segment in segments(&self.blobs, self.bytes) {
             let plaintext = self.blobs[segment.blobs.clone()]
                 .iter()
                 .filter_map(|blob| blob.uncompressed_length)
@@ -163,6 +160,10 @@ impl PackReader<'_> {
                 .repository
                 .read_pack(&self.id, segment.bytes.start, length);
             let content = read.await?;
+            end = Tail {
+                start: segment.bytes.start,
+                content: content.clone(),
+            };
             let (repository, id) = (self.repository.clone(), self.id);
             let blobs = Arc::clone(&self.blobs);
             let verified = blocking(move || {
@@ -183,27 +184,30 @@ impl PackReader<'_> {
                         damage.add_blob(|| format!("{} ({})", blob.handle, reason(&error)));
                     }
                 }
-                let entries = is_whole.then(|| pack::parse(repository.key(), &content));
-                (hash, damage, entries)
+                (hash, damage)
             });
-            (hash, damage, entries) = verified.await;
+            (hash, damage) = verified.await;
         }
         damage.is_hash_wrong = Id::from_bytes(hash.finalize().into()) != self.id.0;
         let beyond = |blob: &&PackedBlob| blob_end(blob) > self.bytes;
         for blob in self.blobs.iter().filter(beyond) {
             damage.add_blob(|| format!("{} (it lies behind the end of the pack)", blob.handle));
         }
-        damage.header = match entries {
-            Some(Ok(entries)) => self.compare(entries),
-            Some(Err(error)) => Some(chain(&error)),
-            None => self.read_header().await?,
-        };
+        damage.header = self.read_header(&end).await?;
         Ok(damage)
     }
 
-    /// The header of a pack that does not fit into one segment.
-    async fn read_header(&self) -> Result<Option<String>, LoadError> {
-        let read = |offset, length| self.repository.read_pack(&self.id, offset, length);
+    /// Compares the header, which mostly lies in what was read last.
+    async fn read_header(&self, end: &Tail) -> Result<Option<String>, LoadError> {
+        let read = |offset: u64, length| {
+            let known = end.slice(offset);
+            async move {
+                match known {
+                    Some(known) => Ok(known),
+                    None => self.repository.read_pack(&self.id, offset, length).await,
+                }
+            }
+        };
         match pack::read_header(self.repository.key(), self.bytes, read).await {
             Ok(entries) => Ok(self.compare(entries)),
             Err(ReadHeaderError::Read(error)) => Err(error),
@@ -214,6 +218,21 @@ impl PackReader<'_> {
     fn compare(&self, mut entries: Vec<PackedBlob>) -> Option<String> {
         entries.sort_unstable_by_key(|blob| (blob.offset, blob.handle));
         (entries != *self.blobs).then(|| "its header names other blobs than the index".to_owned())
+    }
+}
+
+/// The last bytes of a pack.
+#[derive(Default)]
+struct Tail {
+    start: u64,
+    content: Bytes,
+}
+
+impl Tail {
+    /// What follows this offset, if it is all here.
+    fn slice(&self, offset: u64) -> Option<Bytes> {
+        let start = usize::try_from(offset.checked_sub(self.start)?).ok()?;
+        (start < self.content.len()).then(|| self.content.slice(start..))
     }
 }
 
