@@ -108,6 +108,14 @@ pub struct GlobalOptions {
     #[arg(long, global = true)]
     pub no_cache: bool,
 
+    /// Accepted for compatibility: there is no cache to place
+    #[arg(long, global = true, hide = true, value_name = "FOLDER")]
+    pub cache_dir: Option<PathBuf>,
+
+    /// Accepted for compatibility: there is no cache to clean up
+    #[arg(long, global = true, hide = true)]
+    pub cleanup_cache: bool,
+
     /// Print JSON lines for programs
     #[arg(long, global = true)]
     pub json: bool,

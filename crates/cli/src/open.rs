@@ -72,7 +72,7 @@ fn location(global: &GlobalOptions) -> Result<String, Failure> {
         )
         .with_hint("Give one of them, and look at RESTIC_REPOSITORY and RESTIC_REPOSITORY_FILE.")),
         (Some(repo), None) => Ok(repo.clone()),
-        (None, Some(file)) => read_first(file, "repository"),
+        (None, Some(file)) => read_text(file, "repository"),
         (None, None) => Err(Failure::new("No repository is named")
             .with_hint("Give `-r FOLDER`, or set RESTIC_REPOSITORY or RESTIC_REPOSITORY_FILE.")),
     }
@@ -86,7 +86,7 @@ pub fn password(global: &GlobalOptions) -> Result<SecretString, Failure> {
                 "`--password-file` and `--password-command` exclude each other",
             ));
         }
-        (Some(file), None) => return read_first(file, "password").map(SecretString::from),
+        (Some(file), None) => return read_text(file, "password").map(SecretString::from),
         (None, Some(command)) => return password_from_command(command),
         (None, None) => {}
     }
@@ -155,7 +155,7 @@ fn password_from_command(command: &str) -> Result<SecretString, Failure> {
             "The password command `{program}` printed text that is not UTF-8"
         ))
     })?;
-    Ok(SecretString::from(first_line(&text).to_owned()))
+    Ok(SecretString::from(without_blanks(&text).to_owned()))
 }
 
 /// Splits a command line into words: blanks separate, single and double quotes and backslashes protect.
@@ -190,19 +190,19 @@ pub fn shell_words(line: &str) -> Result<Vec<String>, Failure> {
     Ok(words)
 }
 
-/// The password in a file: everything but the line end.
+/// The password in a file.
 pub fn password_from_file(file: &Path) -> Result<SecretString, Failure> {
-    read_first(file, "password").map(SecretString::from)
+    read_text(file, "password").map(SecretString::from)
 }
 
-fn read_first(file: &Path, what: &str) -> Result<String, Failure> {
+fn read_text(file: &Path, what: &str) -> Result<String, Failure> {
     let text = std::fs::read_to_string(file).map_err(|error| {
         Failure::new(format!(
             "Cannot read the {what} from {}: {error}",
             file.display()
         ))
     })?;
-    let line = first_line(&text);
+    let line = without_blanks(&text);
     if line.is_empty() {
         return Err(Failure::new(format!(
             "The {what} file {} is empty",
@@ -212,8 +212,9 @@ fn read_first(file: &Path, what: &str) -> Result<String, Failure> {
     Ok(line.to_owned())
 }
 
-fn first_line(text: &str) -> &str {
-    text.trim_end_matches(['\r', '\n'])
+/// Without blanks and line ends around it, which is how restic takes passwords from files and commands.
+fn without_blanks(text: &str) -> &str {
+    text.trim_start_matches('\u{feff}').trim()
 }
 
 /// How the options want the repository opened.

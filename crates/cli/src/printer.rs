@@ -137,6 +137,7 @@ impl Printer {
 
     /// A JSON line on stderr: errors and warnings.
     pub fn json_error(&self, value: &impl Serialize) {
+        self.clear_status();
         if let Ok(line) = serde_json::to_string(value) {
             write_all(&mut io::stderr().lock(), line.as_bytes(), true);
         }

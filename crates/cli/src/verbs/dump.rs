@@ -1,7 +1,9 @@
 //! `stash dump`: one file, or a folder as an archive, on stdout or into a file.
 
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, IsTerminal, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use archive::dump::{ArchiveFormat, DumpError, DumpSummary, DumpTarget};
@@ -34,7 +36,7 @@ pub struct DumpOptions {
     /// SNAPSHOT or SNAPSHOT:FOLDER
     snapshot: String,
     /// The file or folder
-    path: String,
+    path: OsString,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -47,28 +49,36 @@ enum Format {
 pub async fn run(context: &Context, options: &DumpOptions) -> Result<Outcome, Failure> {
     let filter = options.filter.to_filter()?;
     let repository = open::open(context).await?;
-    open::with_lock(context, &repository, LockKind::Shared, Stopping::ByItself, async |held| {
-        let reference = SnapshotRef::parse(&options.snapshot);
-        let (_, snapshot) = snapshot::find(&repository, &reference.snapshot, &filter).await?;
-        let indexed = repository.load_index().await?;
-        let root = walk::find_tree(&indexed, &snapshot.tree, reference.subfolder.as_deref()).await?;
-        let target = archive::dump::find_target(&indexed, &root, options.path.as_bytes()).await?;
-        let summary = match &options.target {
-            Some(file) => write_file(&indexed, &target, options, (file, &held.cancel)).await?,
-            None => match write_stdout(&indexed, &target, options, &held.cancel).await? {
-                Some(summary) => summary,
-                None => return Ok(Outcome::Failed),
-            },
-        };
-        if summary.left_out > 0 {
-            context.printer.warning(&format!(
+    let dumped = open::with_lock(
+        context,
+        &repository,
+        LockKind::Shared,
+        Stopping::ByItself,
+        async |held| {
+            let reference = SnapshotRef::parse(&options.snapshot);
+            let (_, snapshot) = snapshot::find(&repository, &reference.snapshot, &filter).await?;
+            let indexed = repository.load_index().await?;
+            let root =
+                walk::find_tree(&indexed, &snapshot.tree, reference.subfolder.as_deref()).await?;
+            let target =
+                archive::dump::find_target(&indexed, &root, options.path.as_bytes()).await?;
+            let summary = match &options.target {
+                Some(file) => write_file(&indexed, &target, options, (file, &held.cancel)).await?,
+                None => match write_stdout(&indexed, &target, options, &held.cancel).await? {
+                    Some(summary) => summary,
+                    None => return Ok(Outcome::Failed),
+                },
+            };
+            if summary.left_out > 0 {
+                context.printer.warning(&format!(
                 "{} entries were left out: the archive format cannot hold sockets, devices and pipes",
                 summary.left_out
             ));
-        }
-        Ok(Outcome::Done)
-    })
-    .await
+            }
+            Ok(Outcome::Done)
+        },
+    );
+    Box::pin(dumped).await
 }
 
 /// Nothing is returned when the reader has gone: it knows, and nobody else is to be told.
@@ -115,10 +125,10 @@ async fn write_file(
     let mut result = archive::dump::dump(indexed, target, options.format(), &mut output, cancel)
         .await
         .map_err(Failure::from);
-    if result.is_ok() {
-        if let Err(error) = output.flush() {
-            result = Err(cannot(error));
-        }
+    if result.is_ok()
+        && let Err(error) = output.flush()
+    {
+        result = Err(cannot(error));
     }
     let Some(temporary) = temporary else {
         return result;
@@ -137,7 +147,7 @@ async fn write_file(
 }
 
 fn beside(path: &Path) -> PathBuf {
-    let mut name = std::ffi::OsString::from(".");
+    let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     name.push(format!(".{}", std::process::id()));
     path.with_file_name(name)

@@ -18,6 +18,17 @@ pub enum Form {
     },
 }
 
+impl Form {
+    /// The form of `--long` and `--human-readable`.
+    pub const fn new(is_long: bool, is_human_readable: bool) -> Self {
+        if is_long {
+            Self::Long { is_human_readable }
+        } else {
+            Self::Path
+        }
+    }
+}
+
 /// The path for people: invalid UTF-8 and control characters are replaced, so that a name cannot play tricks
 /// on a terminal.
 pub fn printable(path: &[u8]) -> String {

@@ -22,6 +22,10 @@ use crate::verbs::select;
 #[command(
     after_help = "Examples:\n  stash -r /srv/backup find '*.conf'\n  stash -r /srv/backup find -l --newest 2026-01-31 id_rsa\n  stash -r /srv/backup find --blob 1f3a5c7e"
 )]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "switches of the command line, each on its own"
+)]
 pub struct FindOptions {
     #[command(flatten)]
     filter: FilterOptions,
@@ -123,12 +127,7 @@ async fn find_files(
     snapshots: &[(SnapshotId, Snapshot)],
     held: &Held<'_>,
 ) -> Result<(), Failure> {
-    let form = match options.long {
-        true => Form::Long {
-            is_human_readable: options.human_readable,
-        },
-        false => Form::Path,
-    };
+    let form = Form::new(options.long, options.human_readable);
     let is_json = context.printer.is_json();
     let (mut results, mut snapshots_shown) = (Vec::new(), 0_u64);
     for (id, snapshot) in snapshots {

@@ -1,5 +1,8 @@
 //! `stash ls`: the entries of a snapshot.
 
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
 use archive::ls::{self, ListError, ListOptions, ListedNode};
 use archive::walk;
 use clap::{Args, ValueEnum};
@@ -21,6 +24,10 @@ use crate::verbs::select;
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  stash -r /srv/backup ls latest\n  stash -r /srv/backup ls -l 1f3a5c7e:home/alice\n  stash -r /srv/backup ls latest /etc --recursive"
+)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "switches of the command line, each on its own"
 )]
 pub struct LsOptions {
     #[command(flatten)]
@@ -44,7 +51,7 @@ pub struct LsOptions {
     snapshot: String,
     /// Only these folders and files, absolute paths in the snapshot
     #[arg(value_name = "PATH")]
-    folders: Vec<String>,
+    folders: Vec<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -60,9 +67,11 @@ enum Sort {
 
 /// Prints the entries.
 pub async fn run(context: &Context, options: &LsOptions) -> Result<Outcome, Failure> {
-    if let Some(path) = options.folders.iter().find(|path| !path.starts_with('/')) {
-        return Err(Failure::new(format!("`{path}` is not an absolute path"))
-            .with_hint("Paths in a snapshot begin with `/`."));
+    if let Some(path) = options.folders.iter().find(|path| path.is_relative()) {
+        return Err(
+            Failure::new(format!("`{}` is not an absolute path", path.display()))
+                .with_hint("Paths in a snapshot begin with `/`."),
+        );
     }
     let filter = options.filter.to_filter()?;
     let repository = open::open(context).await?;
@@ -93,7 +102,12 @@ fn show_header(context: &Context, options: &LsOptions, found: &(SnapshotId, Snap
         value["struct_type"] = "snapshot".into();
         context.printer.json(&value);
     } else {
-        let paths = options.folders.join(" ");
+        let paths: Vec<String> = options
+            .folders
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
+        let paths = paths.join(" ");
         context.printer.message(&format!(
             "{} filtered by [{paths}]:",
             select::describe(found)
@@ -111,7 +125,7 @@ async fn list(
         directories: options
             .folders
             .iter()
-            .map(|path| path.as_bytes().to_vec())
+            .map(|path| path.as_os_str().as_bytes().to_vec())
             .collect(),
         recursive: options.recursive,
     };
@@ -144,12 +158,7 @@ fn show(context: &Context, options: &LsOptions, path: &[u8], node: &Node) {
         context.printer.json(&ListedNode::new(path, node));
         return;
     }
-    let form = match options.long {
-        true => Form::Long {
-            is_human_readable: options.human_readable,
-        },
-        false => Form::Path,
-    };
+    let form = Form::new(options.long, options.human_readable);
     context.printer.data(&entry::line(path, node, form));
 }
 

@@ -19,19 +19,22 @@ pub struct Reporter {
     context: Arc<Context>,
     board: Arc<Board>,
     wants_scan: bool,
+    /// Whether anybody sees which files are being read.
+    is_watched: bool,
 }
 
 impl Reporter {
     /// A reporter. Files are counted ahead only when somebody sees the percentage.
     pub fn new(context: &Arc<Context>, board: &Arc<Board>, is_scan_useless: bool) -> Self {
         let printer = &context.printer;
-        let is_seen = printer.has_live_status()
-            || (printer.is_json() && printer.verbosity() > Verbosity::Quiet)
-            || printer.verbosity() >= Verbosity::Verbose;
+        let is_watched = printer.has_live_status()
+            || (printer.is_json() && printer.verbosity() > Verbosity::Quiet);
+        let is_seen = is_watched || printer.verbosity() >= Verbosity::Verbose;
         Self {
             context: Arc::clone(context),
             board: Arc::clone(board),
             wants_scan: is_seen && !is_scan_useless,
+            is_watched,
         }
     }
 }
@@ -63,13 +66,17 @@ impl BackupProgress for Reporter {
     }
 
     fn file_started(&self, path: &Path) {
-        self.board.begin(path.display().to_string());
+        if self.is_watched {
+            self.board.begin(path.display().to_string());
+        }
     }
 
     fn item_done(&self, item: &ItemDone<'_>) {
         if item.kind == NodeKind::File {
             self.board.add(1, 0);
-            self.board.end(&item.path.display().to_string());
+            if self.is_watched {
+                self.board.end(&item.path.display().to_string());
+            }
         }
         let printer = &self.context.printer;
         let is_told = matches!(item.kind, NodeKind::File | NodeKind::Dir);
