@@ -195,11 +195,13 @@ impl Printer {
             .status_lines
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let mut text = erase(*shown);
+        // Lines that are too long are cut by the terminal: wrapped ones could not be erased by their number.
+        let mut text = erase(*shown) + "\u{1b}[?7l";
         for line in lines {
             text.push_str(line);
             text.push('\n');
         }
+        text.push_str("\u{1b}[?7h");
         *shown = lines.len();
         write_all(&mut io::stderr().lock(), text.as_bytes(), false);
     }

@@ -326,7 +326,10 @@ impl RestoreProgress for Reporter {
                 "item": path,
             }));
         } else {
-            printer.error(&format!("{path}: {}", error.message), None);
+            printer.error(
+                &format!("{}: {}", printable(path.as_bytes()), error.message),
+                None,
+            );
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What a backup tells while it runs and when it is done.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use crate::Context;
 use crate::printer::Verbosity;
 use crate::progress::Board;
 use crate::values::{clock, size};
+use crate::verbs::entry::printable;
 
 /// Puts what happens on the board, and in words where they are asked for.
 #[derive(Debug)]
@@ -67,7 +69,7 @@ impl BackupProgress for Reporter {
 
     fn file_started(&self, path: &Path) {
         if self.is_watched {
-            self.board.begin(path.display().to_string());
+            self.board.begin(text(path));
         }
     }
 
@@ -75,7 +77,7 @@ impl BackupProgress for Reporter {
         if item.kind == NodeKind::File {
             self.board.add(1, 0);
             if self.is_watched {
-                self.board.end(&item.path.display().to_string());
+                self.board.end(&text(item.path));
             }
         }
         let printer = &self.context.printer;
@@ -105,18 +107,20 @@ impl BackupProgress for Reporter {
                 "item": error.path.display().to_string(),
             }));
         } else {
-            printer.error(
-                &format!("{}: {}", error.path.display(), error.message),
-                None,
-            );
+            printer.error(&format!("{}: {}", text(&error.path), error.message), None);
         }
     }
 
     fn note(&self, note: &SourceError) {
         self.context
             .printer
-            .verbose(&format!("{}: {}", note.path.display(), note.message));
+            .verbose(&format!("{}: {}", text(&note.path), note.message));
     }
+}
+
+/// A path for people.
+fn text(path: &Path) -> String {
+    printable(path.as_os_str().as_bytes())
 }
 
 /// A folder's name ends in a slash.
@@ -161,7 +165,7 @@ fn item_json(item: &ItemDone<'_>) -> serde_json::Value {
 
 fn item_line(item: &ItemDone<'_>) -> String {
     let word = item.change.as_str();
-    let name = name(item);
+    let name = printable(name(item).as_bytes());
     if item.change == Change::Unmodified {
         return format!("{word} {name}");
     }
