@@ -4,6 +4,10 @@ use api::v1beta1::{BackupTarget, RestoreTarget};
 
 /// What the flags of a backup target ask for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of its own, as on restic's command line"
+)]
 pub struct BackupArguments {
     /// `--tag`.
     pub tags: Vec<String>,

@@ -30,7 +30,7 @@ pub use restore::RestoredTotals;
 pub use save::SaveRequest;
 
 /// How long a session waits for somebody else's lock before it fails. Its own deadline may end it earlier.
-const LOCK_PATIENCE: Duration = Duration::from_secs(30 * 60);
+const LOCK_PATIENCE: Duration = Duration::from_mins(30);
 /// How long a single attempt to take a lock is waited for; it takes a fraction of a second.
 const LOCK_ATTEMPT: Duration = Duration::from_secs(2);
 

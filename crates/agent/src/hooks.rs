@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio_util::sync::CancellationToken;
 
 /// How long a hook may take when nothing says otherwise. Published Stash has no limit, and hooks hang for days.
-pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(600);
+pub const DEFAULT_DEADLINE: Duration = Duration::from_mins(10);
 
 /// How much of a hook's output is kept for its message.
 const OUTPUT_BYTES: usize = 10 * 1024;

@@ -58,7 +58,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_deadline_is_told_from_an_interruption() {
         let cancel = CancellationToken::new();
-        let late = Stop::new(&cancel, Some(Duration::from_secs(60)));
+        let late = Stop::new(&cancel, Some(Duration::from_mins(1)));
         let other = Stop::new(&cancel, None);
         late.token().cancelled().await;
         assert!(late.is_late() && !late.is_interrupted());

@@ -10,9 +10,8 @@ use crate::reporter::{EventKind, delivered};
 impl Progressing<'_> {
     /// Retention, then check, then the repository's status; the first that fails stops the rest.
     pub(super) async fn post_actions(&mut self, engine: &Engine) {
-        let retention = match self.apply_retention(engine).await {
-            Some(retention) => retention,
-            None => return,
+        let Some(retention) = self.apply_retention(engine).await else {
+            return;
         };
         let Some(integrity) = self.verify(engine).await else {
             return;

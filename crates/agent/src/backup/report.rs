@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use api::conditions::{condition_type, find_condition};
+use api::conditions::{Condition, condition_type, find_condition};
 use api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use api::v1beta1::{BackupSessionStatus, BackupTargetPhase, FileStats, SnapshotStats};
 use archive::save::BackupSummary;
@@ -97,11 +97,10 @@ pub fn unreadable(summary: &BackupSummary) -> Option<String> {
 
 /// Whether the session has failed so far.
 pub fn has_failed(status: &BackupSessionStatus) -> bool {
-    let is_false = |type_| {
-        find_condition(&status.conditions, type_).is_some_and(|condition| condition.is_false())
-    };
+    let is_false =
+        |type_| find_condition(&status.conditions, type_).is_some_and(Condition::is_false);
     let is_late = find_condition(&status.conditions, condition_type::DEADLINE_EXCEEDED)
-        .is_some_and(|condition| condition.is_true());
+        .is_some_and(Condition::is_true);
     is_late
         || is_false(condition_type::BACKEND_REPOSITORY_INITIALIZED)
         || is_false(condition_type::RETENTION_POLICY_APPLIED)
@@ -158,10 +157,10 @@ fn has_failed_hook(target: &api::v1beta1::BackupTargetStatus) -> bool {
         &target.conditions,
         condition_type::PRE_BACKUP_HOOK_EXECUTION_SUCCEEDED,
     )
-    .is_some_and(|condition| condition.is_false())
+    .is_some_and(Condition::is_false)
 }
 
-fn failed_messages(conditions: &[api::conditions::Condition]) -> impl Iterator<Item = String> {
+fn failed_messages(conditions: &[Condition]) -> impl Iterator<Item = String> {
     conditions
         .iter()
         .filter(|condition| condition.is_false())

@@ -126,14 +126,20 @@ impl Engine {
 
     /// Checks the structure of the repository and returns what is wrong with it, each in a sentence.
     pub async fn check(&self, stop: &Stop) -> Result<Vec<String>, EngineError> {
-        self.with_lock(LockKind::Shared, "lock the repository for the check", stop, async |lock| {
-            let (token, _watch) = work_token(stop, lock);
-            let options = CheckOptions::default();
-            let report = check::check(&self.repository, &options, &check::NoCheckProgress, &token)
-                .await
-                .map_err(EngineError::Check)?;
-            Ok(report.errors.iter().map(ToString::to_string).collect())
-        })
+        self.with_lock(
+            LockKind::Shared,
+            "lock the repository for the check",
+            stop,
+            async |lock| {
+                let (token, _watch) = work_token(stop, lock);
+                let options = CheckOptions::default();
+                let report =
+                    check::check(&self.repository, &options, &check::NoCheckProgress, &token)
+                        .await
+                        .map_err(EngineError::Check)?;
+                Ok(report.errors.iter().map(ToString::to_string).collect())
+            },
+        )
         .await
     }
 

@@ -152,7 +152,7 @@ impl Engine {
                 let all = self.snapshots_of(&of_host).await?;
                 paths
                     .iter()
-                    .map(|path| self.latest(&all, selection, Some(path)))
+                    .map(|path| latest(&all, selection, Some(path)))
                     .collect()
             }
             Choice::LatestOfEachPath => {
@@ -191,22 +191,21 @@ impl Engine {
         all.retain(|(_, snapshot)| filter.matches(snapshot));
         Ok(all)
     }
+}
 
-    fn latest(
-        &self,
-        all: &[(SnapshotId, Snapshot)],
-        selection: &Selection,
-        path: Option<&String>,
-    ) -> Result<(SnapshotId, Snapshot), EngineError> {
-        all.iter()
-            .rev()
-            .find(|(_, snapshot)| path.is_none_or(|path| snapshot.paths.contains(path)))
-            .cloned()
-            .ok_or_else(|| EngineError::NoSnapshot {
-                host: selection.source_host.clone(),
-                path: path.cloned(),
-            })
-    }
+fn latest(
+    all: &[(SnapshotId, Snapshot)],
+    selection: &Selection,
+    path: Option<&String>,
+) -> Result<(SnapshotId, Snapshot), EngineError> {
+    all.iter()
+        .rev()
+        .find(|(_, snapshot)| path.is_none_or(|path| snapshot.paths.contains(path)))
+        .cloned()
+        .ok_or_else(|| EngineError::NoSnapshot {
+            host: selection.source_host.clone(),
+            path: path.cloned(),
+        })
 }
 
 fn options(

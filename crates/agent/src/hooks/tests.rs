@@ -192,8 +192,10 @@ async fn a_post_sends_its_rendered_body_or_its_form() {
         path: Some("/notify".into()),
         port: IntOrString::String(port.to_string()),
         host: Some("127.0.0.1".into()),
+        scheme: None,
+        http_headers: Vec::new(),
         body: Some("{\"phase\": {{ .Status.Phase | quote }}}".into()),
-        ..Default::default()
+        form: Vec::new(),
     };
     run(
         &Handler {
@@ -267,7 +269,7 @@ async fn a_stopped_session_stops_its_hook() {
     let cancel = CancellationToken::new();
     let handler = exec(&["sleep", "300"]);
     let data = data();
-    let hook = super::run(&handler, &data, Duration::from_secs(300), &cancel);
+    let hook = super::run(&handler, &data, Duration::from_mins(5), &cancel);
     let (result, ()) = tokio::join!(hook, async { cancel.cancel() });
     assert!(matches!(result, Err(HookError::Stopped)));
 }
