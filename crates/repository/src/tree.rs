@@ -108,7 +108,7 @@ pub struct Node {
     pub group: String,
     /// Inode number.
     pub inode: u64,
-    /// Device of the file system; stored only for hard-linked files.
+    /// Device of the file system; restic stores it for every node.
     pub device_id: u64,
     /// Size in bytes of a file.
     pub size: u64,
