@@ -85,7 +85,7 @@ pub struct CompareOptions {
     pub attributes: bool,
     /// Which names are the same file.
     pub hard_links: bool,
-    /// Sockets, which restic saves but never restores.
+    /// Sockets, which restic leaves out of its snapshots.
     pub sockets: bool,
     /// That no file of the second tree takes more room than in the first (by more than 64 KiB).
     pub sparseness: bool,
@@ -108,7 +108,7 @@ impl Default for CompareOptions {
 }
 
 impl CompareOptions {
-    /// All that restic itself restores: no sockets.
+    /// All that a restore by restic makes: no sockets.
     pub fn restored_by_restic() -> Self {
         Self {
             sockets: false,
