@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: `stash` beside restic (and rustic, where installed) on generated data.
 //!
 //! Every round runs each engine on the same data, one after the other, so that a slow moment of the
-//! machine hits all of them; the table holds the median of the rounds.
+//! machine hits all of them; the table holds the median time and the highest memory of the rounds.
 
 pub mod measure;
 

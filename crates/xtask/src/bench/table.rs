@@ -33,7 +33,7 @@ pub fn render(
         corpora.description(),
         format!("Machine: {}; engines {limit}.", machine()),
         format!(
-            "Versions: {}. Median of {rounds} interleaved round(s), local repository, `--no-cache`; CPU is user and system time together, memory is the peak resident set of the whole process.",
+            "Versions: {}. {rounds} interleaved round(s), local repository, `--no-cache`; times are the median of the rounds, CPU is user and system time together; memory is the peak resident set of the whole process, the highest of the rounds.",
             versions.join(", ")
         ),
     ];
@@ -54,11 +54,11 @@ pub fn render(
         " ---: |".repeat(engines.len() + 1)
     );
     for (corpus, step) in steps(found) {
-        let medians: Vec<Usage> = (0..engines.len())
-            .map(|engine| median(found, corpus, step, engine))
+        let usages: Vec<Usage> = (0..engines.len())
+            .map(|engine| combined(found, corpus, step, engine))
             .collect();
         for (quantity, of, digits) in QUANTITIES {
-            let values: Vec<f64> = medians.iter().map(of).collect();
+            let values: Vec<f64> = usages.iter().map(of).collect();
             let cells: Vec<String> = values
                 .iter()
                 .map(|value| format!("{value:.digits$}"))
@@ -115,7 +115,8 @@ fn steps(found: &[Measurement]) -> Vec<(&'static str, &'static str)> {
     steps
 }
 
-fn median(found: &[Measurement], corpus: &str, step: &str, engine: usize) -> Usage {
+/// The median of the times and the highest memory of all rounds.
+fn combined(found: &[Measurement], corpus: &str, step: &str, engine: usize) -> Usage {
     let of = |quantity: fn(&Usage) -> f64| {
         let mut values: Vec<f64> = found
             .iter()
