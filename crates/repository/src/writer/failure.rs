@@ -46,24 +46,19 @@ impl Failure {
     }
 }
 
-/// One error for many callers; it speaks for the original.
-#[derive(Clone)]
+/// One error for many callers. The original stays in the chain as what it is, because the kind of storage trouble
+/// decides about the remedy.
+#[derive(Clone, Debug)]
 struct SharedError(Arc<dyn Error + Send + Sync>);
-
-impl fmt::Debug for SharedError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(formatter)
-    }
-}
 
 impl fmt::Display for SharedError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(formatter)
+        formatter.write_str("storing has failed")
     }
 }
 
 impl Error for SharedError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.0.source()
+        Some(&*self.0)
     }
 }
