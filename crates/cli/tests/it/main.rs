@@ -3,13 +3,17 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "a fixture that cannot be made is a failed test"
+    clippy::print_stdout,
+    reason = "a fixture that cannot be made is a failed test, and a test says what it tried"
 )]
 
 mod scene;
 mod support;
 
 mod codes;
+mod damage;
+mod disk;
+mod hostile;
 mod interop;
 mod json;
 mod kill;
