@@ -2,7 +2,7 @@
 //!
 //! Owns the pipeline of a backup. Every thread takes one piece of work after the other and does all of it,
 //! from opening a file to packing its blobs, so data changes hands only within large files. Memory is bounded:
-//! by the buffers of [`large`], by one chunk per thread, and by the nodes of directories in progress.
+//! by the buffers of large files, by one chunk per thread, and by the nodes of directories in progress.
 //! Locking the repository and telling people about it is left to callers.
 
 mod devices;
