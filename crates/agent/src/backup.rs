@@ -221,13 +221,27 @@ impl Progressing<'_> {
         };
         self.report().await;
         if self.save_paths(&engine).await {
+            self.note_first_backup().await;
             self.post_actions(&engine).await;
+        }
+    }
+
+    /// From now on a repository that is gone is a fault, also when the rest of this session fails.
+    async fn note_first_backup(&mut self) {
+        if self.run.repository.first_backup_time.is_none() {
+            let status = RepositoryStatus {
+                first_backup_time: Some(report::time(self.run.identity.created)),
+                ..self.run.repository.clone()
+            };
+            delivered(self.reporter.repository(&status).await);
         }
     }
 
     /// Opens the repository, and creates it when its config object is absent (decision 6).
     async fn initialise(&mut self) -> Result<Engine, EngineError> {
-        let opened = Engine::open_or_create(&self.run.settings, &self.run.identity).await;
+        let known = &self.run.repository;
+        let was_used = known.first_backup_time.is_some() || known.last_backup_time.is_some();
+        let opened = Engine::open_or_create(&self.run.settings, &self.run.identity, was_used).await;
         match &opened {
             Ok((engine, was_created)) => {
                 let message = if *was_created {

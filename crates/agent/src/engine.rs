@@ -43,6 +43,15 @@ pub enum EngineError {
         /// Which.
         provider: &'static str,
     },
+    /// An earlier session stored here, and now nothing is there.
+    #[error(
+        "the repository at {location} is gone although earlier sessions used it; is its volume mounted? It is not \
+         created again by itself; if it was removed on purpose, `stash -r {location} init` makes a new one"
+    )]
+    Vanished {
+        /// The place.
+        location: String,
+    },
     /// Whether the repository exists cannot be found out, so it is not created either.
     #[error("cannot find out whether the repository exists")]
     Exists(#[source] BackendError),
@@ -162,9 +171,12 @@ pub struct Engine {
 
 impl Engine {
     /// Opens the repository, or creates it when its config object is absent; tells whether it did.
+    ///
+    /// A repository that earlier sessions used (`was_used`) is never created again: its volume may not be mounted.
     pub async fn open_or_create(
         settings: &BackendSettings,
         identity: &Identity,
+        was_used: bool,
     ) -> Result<(Self, bool), EngineError> {
         let storage = storage(settings)?;
         if Repository::exists(storage.as_ref())
@@ -172,6 +184,11 @@ impl Engine {
             .map_err(EngineError::Exists)?
         {
             return Ok((Self::open_at(storage, settings, identity).await?, false));
+        }
+        if was_used {
+            return Err(EngineError::Vanished {
+                location: storage.location(),
+            });
         }
         match Repository::create(
             Arc::clone(&storage),

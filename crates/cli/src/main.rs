@@ -65,7 +65,7 @@ fn main() -> ExitCode {
         cancel: CancellationToken::new(),
     });
     let result = runtime.block_on(async {
-        signals::cancel_on_signal(context.cancel.clone());
+        signals::cancel_on_signal(&context.cancel);
         dispatch(&context, arguments.verb).await
     });
     context.printer.clear_status();

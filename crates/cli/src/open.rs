@@ -269,6 +269,26 @@ pub struct Held<'a> {
     pub cancel: CancellationToken,
 }
 
+/// What the work does to the repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// It only reads: a shared lock, which `--no-lock` leaves out.
+    Read,
+    /// It adds: a shared lock, always, or a prune elsewhere would remove what is not yet in use.
+    Append,
+    /// It removes: the exclusive lock, always.
+    Remove,
+}
+
+impl Access {
+    const fn lock_kind(self) -> LockKind {
+        match self {
+            Self::Read | Self::Append => LockKind::Shared,
+            Self::Remove => LockKind::Exclusive,
+        }
+    }
+}
+
 /// What becomes of the work when it has to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stopping {
@@ -288,11 +308,11 @@ const ATTEMPT: Duration = Duration::from_secs(2);
 pub async fn with_lock<T>(
     context: &Context,
     repository: &Repository,
-    kind: LockKind,
+    access: Access,
     stopping: Stopping,
     work: impl AsyncFnOnce(&Held<'_>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let lock = lock(context, repository, kind).await?;
+    let lock = lock(context, repository, access).await?;
     let held = Held {
         lock: lock.as_ref(),
         cancel: context.cancel.child_token(),
@@ -307,15 +327,16 @@ pub async fn with_lock<T>(
     result
 }
 
-/// Takes a lock unless `--no-lock` was given (which only shared locks obey).
+/// Takes a lock; none for a reader under `--no-lock`.
 async fn lock(
     context: &Context,
     repository: &Repository,
-    kind: LockKind,
+    access: Access,
 ) -> Result<Option<Lock>, Failure> {
-    if context.global.no_lock && kind == LockKind::Shared {
+    if context.global.no_lock && access == Access::Read {
         return Ok(None);
     }
+    let kind = access.lock_kind();
     let identity = Identity::of_this_process();
     let options = LockOptions {
         retry_for: context.global.retry_lock.unwrap_or(Duration::ZERO),

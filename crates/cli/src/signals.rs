@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::failure::Outcome;
 
 /// Cancels the token at the first signal.
-pub fn cancel_on_signal(cancel: CancellationToken) {
+pub fn cancel_on_signal(cancel: &CancellationToken) {
     let kinds = [SignalKind::interrupt(), SignalKind::terminate()];
     for kind in kinds {
         let cancel = cancel.clone();

@@ -114,12 +114,13 @@ impl Engine {
             .await
             .map_err(EngineError::Index)?;
         let (token, _watch) = work_token(stop, lock);
-        let plan = prune::plan(&indexed, &[], &PruneOptions::default())
-            .await
-            .map_err(EngineError::Prune)?;
+        let pruning = async {
+            let plan = prune::plan(&indexed, &[], &PruneOptions::default()).await?;
+            plan.execute(lock, &|_| {}).await
+        };
         // Prune is safe at any kill, so a session that has to stop simply drops it.
         tokio::select! {
-            pruned = plan.execute(lock, &|_| {}) => pruned.map(|_| ()).map_err(EngineError::Prune),
+            pruned = pruning => pruned.map(|_| ()).map_err(EngineError::Prune),
             () = token.cancelled() => Err(EngineError::Stopped),
         }
     }

@@ -108,7 +108,7 @@ impl Controller {
         self.apply_desired(mode)?;
         self.request_sessions()?;
         match mode {
-            Mode::Once => self.run_once().await,
+            Mode::Once => Box::pin(self.run_once()).await,
             Mode::Forever => self.run_forever().await,
         }
     }
@@ -251,7 +251,7 @@ impl Controller {
         for request in self.inner.store.requests()? {
             match self.configuration(&request.invoker) {
                 Some(configuration) => {
-                    work.push((configuration.clone(), Cause::Requested(request.session)))
+                    work.push((configuration.clone(), Cause::Requested(request.session)));
                 }
                 None => self.inner.store.drop_request(&request.session)?,
             }

@@ -86,7 +86,7 @@ impl Desired {
                 }
                 AnyObject::Repository(repository) => repositories.push(repository),
                 AnyObject::BackupConfiguration(configuration) => {
-                    desired.configurations.push(*configuration)
+                    desired.configurations.push(*configuration);
                 }
                 AnyObject::RestoreSession(restore) => desired.restores.push(*restore),
                 AnyObject::BackupSession(session) => desired.sessions.push(*session),

@@ -111,7 +111,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let absent = folder.path().join("absent.yaml");
         assert!(
-            read(&[absent.clone()])
+            read(std::slice::from_ref(&absent))
                 .unwrap_err()
                 .message
                 .contains(&absent.display().to_string())

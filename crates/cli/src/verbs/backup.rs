@@ -12,13 +12,12 @@ use archive::parent::ParentChoice;
 use archive::save::{BackupOptions, BackupSummary};
 use archive::source::BackupSource;
 use clap::Args;
-use repository::lock::LockKind;
 use repository::snapshot::{GroupBy, parse_tag_list};
 use repository::time::Time;
 
 use crate::Context;
 use crate::failure::{Failure, Outcome};
-use crate::open::{self, Identity, Stopping};
+use crate::open::{self, Access, Identity, Stopping};
 use crate::progress::{Board, Display};
 use crate::values::{moment, parse_size};
 
@@ -147,7 +146,11 @@ pub async fn run(
     let summary = open::with_lock(
         context,
         &repository,
-        LockKind::Shared,
+        if arguments.dry_run {
+            Access::Read
+        } else {
+            Access::Append
+        },
         Stopping::ByItself,
         async |held| {
             context.printer.verbose("load index files");

@@ -4,13 +4,12 @@ use std::str::FromStr;
 
 use backend::{FileKind, Handle};
 use clap::{Args, ValueEnum};
-use repository::lock::LockKind;
 use repository::snapshot::{self, SnapshotFilter, SnapshotRef};
 use repository::{BlobHandle, BlobId, BlobKind, Id, Repository};
 
 use crate::Context;
 use crate::failure::{Failure, Outcome};
-use crate::open::{self, Stopping};
+use crate::open::{self, Access, Stopping};
 
 /// Print an object of the repository
 #[derive(Debug, Args)]
@@ -43,7 +42,7 @@ pub async fn run(context: &Context, options: &CatOptions) -> Result<Outcome, Fai
     open::with_lock(
         context,
         &repository,
-        LockKind::Shared,
+        Access::Read,
         Stopping::AtOnce,
         async |_held| {
             let content = load(&repository, options).await?;

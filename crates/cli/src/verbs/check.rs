@@ -7,12 +7,11 @@ use repository::check::{
     self, CheckAdvance, CheckError, CheckOptions, CheckProgress, CheckReport, CheckStep,
     DataSubset, ReadData,
 };
-use repository::lock::LockKind;
 use serde_json::json;
 
 use crate::Context;
 use crate::failure::{Failure, Outcome};
-use crate::open::{self, Stopping};
+use crate::open::{self, Access, Stopping};
 use crate::values::{FilterOptions, size};
 
 /// Check that the repository is whole
@@ -53,7 +52,7 @@ pub async fn run(context: &Arc<Context>, arguments: &CheckArguments) -> Result<O
     let report = open::with_lock(
         context,
         &repository,
-        LockKind::Shared,
+        Access::Read,
         Stopping::ByItself,
         async |held| {
             let reporter = Reporter(Arc::clone(context));

@@ -3,13 +3,12 @@
 use archive::diff::{Change, DiffOptions as CompareOptions, DiffStat, DiffSummary};
 use archive::walk;
 use clap::Args;
-use repository::lock::LockKind;
 use repository::snapshot::{self, SnapshotFilter, SnapshotRef};
 use serde_json::json;
 
 use crate::Context;
 use crate::failure::{Failure, Outcome};
-use crate::open::{self, Stopping};
+use crate::open::{self, Access, Stopping};
 use crate::values::size;
 use crate::verbs::entry::printable;
 
@@ -37,7 +36,7 @@ pub async fn run(context: &Context, options: &DiffOptions) -> Result<Outcome, Fa
     open::with_lock(
         context,
         &repository,
-        LockKind::Shared,
+        Access::Read,
         Stopping::ByItself,
         async |held| {
             let (from, to) = (

@@ -10,13 +10,12 @@ use archive::dump::{ArchiveFormat, DumpError, DumpSummary, DumpTarget};
 use archive::walk;
 use clap::{Args, ValueEnum};
 use repository::IndexedRepository;
-use repository::lock::LockKind;
 use repository::snapshot::{self, SnapshotRef};
 use tokio_util::sync::CancellationToken;
 
 use crate::Context;
 use crate::failure::{Failure, Outcome};
-use crate::open::{self, Stopping};
+use crate::open::{self, Access, Stopping};
 use crate::values::FilterOptions;
 
 /// Write a file of a snapshot, or a folder as an archive, to stdout
@@ -52,7 +51,7 @@ pub async fn run(context: &Context, options: &DumpOptions) -> Result<Outcome, Fa
     let dumped = open::with_lock(
         context,
         &repository,
-        LockKind::Shared,
+        Access::Read,
         Stopping::ByItself,
         async |held| {
             let reference = SnapshotRef::parse(&options.snapshot);

@@ -4,7 +4,6 @@ use archive::filter::{Case, PatternList};
 use archive::find::{FindQuery, FoundObject, ObjectQuery};
 use archive::ls::FoundNode;
 use clap::Args;
-use repository::lock::LockKind;
 use repository::snapshot::Snapshot;
 use repository::time::Time;
 use repository::{BlobKind, IndexedRepository, SnapshotId};
@@ -12,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::Context;
 use crate::failure::{Failure, Outcome};
-use crate::open::{self, Held, Stopping};
+use crate::open::{self, Access, Held, Stopping};
 use crate::values::{FilterOptions, local_text, moment};
 use crate::verbs::entry::{self, Form};
 use crate::verbs::select;
@@ -81,7 +80,7 @@ pub async fn run(context: &Context, options: &FindOptions) -> Result<Outcome, Fa
     open::with_lock(
         context,
         &repository,
-        LockKind::Shared,
+        Access::Read,
         Stopping::ByItself,
         async |held| {
             let mut snapshots =

@@ -6,7 +6,6 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use repository::Repository;
 use repository::keys::{self, KeyInfo, KeyOptions as NewKey};
-use repository::lock::LockKind;
 use repository::time::Time;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
@@ -14,7 +13,7 @@ use serde_json::json;
 use crate::Context;
 use crate::failure::{Failure, Outcome, chain};
 use crate::machine::table;
-use crate::open::{self, Identity, Stopping};
+use crate::open::{self, Access, Identity, Stopping};
 use crate::values::local_text;
 
 /// Manage the passwords of a repository
@@ -65,8 +64,9 @@ struct NewKeyOptions {
 pub async fn run(context: &Context, options: &KeyOptions) -> Result<Outcome, Failure> {
     let repository = open::open(context).await?;
     let kind = match options.action {
-        KeyAction::List | KeyAction::Add(_) => LockKind::Shared,
-        KeyAction::Remove { .. } | KeyAction::Passwd(_) => LockKind::Exclusive,
+        KeyAction::List => Access::Read,
+        KeyAction::Add(_) => Access::Append,
+        KeyAction::Remove { .. } | KeyAction::Passwd(_) => Access::Remove,
     };
     open::with_lock(
         context,

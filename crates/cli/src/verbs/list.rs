@@ -2,11 +2,10 @@
 
 use backend::FileKind;
 use clap::{Args, ValueEnum};
-use repository::lock::LockKind;
 
 use crate::Context;
 use crate::failure::{Failure, Outcome};
-use crate::open::{self, Stopping};
+use crate::open::{self, Access, Stopping};
 
 /// List the ids of files in the repository
 #[derive(Debug, Args)]
@@ -37,7 +36,7 @@ pub async fn run(context: &Context, options: &ListOptions) -> Result<Outcome, Fa
     open::with_lock(
         context,
         &repository,
-        LockKind::Shared,
+        Access::Read,
         Stopping::AtOnce,
         async |_held| match options.kind {
             ListKind::Packs => print_files(context, &repository, FileKind::Pack).await,

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use archive::ls::{self, ListError, ListOptions, ListedNode};
 use archive::walk;
 use clap::{Args, ValueEnum};
-use repository::lock::LockKind;
 use repository::snapshot::{self, IdentifiedSnapshot, Snapshot, SnapshotRef};
 use repository::time::Time;
 use repository::tree::Node;
@@ -15,7 +14,7 @@ use serde_json::Value;
 
 use crate::Context;
 use crate::failure::{Failure, Outcome};
-use crate::open::{self, Held, Stopping};
+use crate::open::{self, Access, Held, Stopping};
 use crate::values::FilterOptions;
 use crate::verbs::entry::{self, Form};
 use crate::verbs::select;
@@ -78,7 +77,7 @@ pub async fn run(context: &Context, options: &LsOptions) -> Result<Outcome, Fail
     open::with_lock(
         context,
         &repository,
-        LockKind::Shared,
+        Access::Read,
         Stopping::ByItself,
         async |held| {
             let reference = SnapshotRef::parse(&options.snapshot);

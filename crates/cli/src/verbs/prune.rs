@@ -1,7 +1,7 @@
 //! `stash prune`: removes data that no snapshot uses.
 
 use clap::Args;
-use repository::lock::{Lock, LockKind};
+use repository::lock::Lock;
 use repository::prune::{
     self, MaxUnused, PruneOptions, PrunePlan, PruneProgress, PruneStep, PruneSummary,
 };
@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::Context;
 use crate::failure::{Failure, Outcome};
-use crate::open::{self, Stopping};
+use crate::open::{self, Access, Stopping};
 use crate::printer::Verbosity;
 use crate::values::{parse_size, size};
 
@@ -113,11 +113,11 @@ fn show_json(context: &Context, summary: &PruneSummary, is_dry_run: bool) {
 }
 
 /// The lock for removing. A dry run with `--no-lock` removes nothing and may do without.
-pub fn lock_kind(context: &Context, is_dry_run: bool) -> LockKind {
+pub fn lock_kind(context: &Context, is_dry_run: bool) -> Access {
     if is_dry_run && context.global.no_lock {
-        LockKind::Shared
+        Access::Read
     } else {
-        LockKind::Exclusive
+        Access::Remove
     }
 }
 

@@ -9,13 +9,12 @@ use archive::restore::{
     FileError, Overwrite, RestoreAction, RestoreOptions, RestoreProgress, RestoreSummary, Selection,
 };
 use clap::{Args, ValueEnum};
-use repository::lock::LockKind;
 use repository::snapshot::{self, SnapshotRef};
 use serde_json::json;
 
 use crate::Context;
 use crate::failure::{Failure, Outcome};
-use crate::open::{self, Stopping};
+use crate::open::{self, Access, Stopping};
 use crate::printer::Verbosity;
 use crate::progress::{Board, Display};
 use crate::values::{FilterOptions, clock, size};
@@ -111,7 +110,7 @@ pub async fn run(context: &Arc<Context>, arguments: RestoreArguments) -> Result<
     let summary = open::with_lock(
         context,
         &repository,
-        LockKind::Shared,
+        Access::Read,
         Stopping::ByItself,
         async |held| {
             let found = snapshot::find(&repository, &reference.snapshot, &filter).await?;

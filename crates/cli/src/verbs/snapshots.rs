@@ -2,14 +2,13 @@
 
 use clap::Args;
 use repository::SnapshotId;
-use repository::lock::LockKind;
 use repository::snapshot::{GroupBy, IdentifiedSnapshot, Snapshot, group_by};
 use serde_json::json;
 
 use crate::Context;
 use crate::failure::{Failure, Outcome};
 use crate::machine::table;
-use crate::open::{self, Stopping};
+use crate::open::{self, Access, Stopping};
 use crate::values::{FilterOptions, local_text, size};
 use crate::verbs::select;
 
@@ -41,7 +40,7 @@ pub async fn run(context: &Context, options: &SnapshotsOptions) -> Result<Outcom
     open::with_lock(
         context,
         &repository,
-        LockKind::Shared,
+        Access::Read,
         Stopping::AtOnce,
         async |_held| {
             let mut snapshots =

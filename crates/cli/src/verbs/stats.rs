@@ -1,13 +1,12 @@
 //! `stash stats`: how much snapshots hold.
 
 use clap::Args;
-use repository::lock::LockKind;
 use repository::snapshot::Snapshot;
 use repository::stats::{Stats, StatsMode, stats};
 
 use crate::Context;
 use crate::failure::{Failure, Outcome};
-use crate::open::{self, Stopping};
+use crate::open::{self, Access, Stopping};
 use crate::values::{FilterOptions, size};
 use crate::verbs::select;
 
@@ -33,7 +32,7 @@ pub async fn run(context: &Context, options: &StatsOptions) -> Result<Outcome, F
     open::with_lock(
         context,
         &repository,
-        LockKind::Shared,
+        Access::Read,
         Stopping::AtOnce,
         async |_held| {
             let selected = select::snapshots(context, &repository, &options.ids, &filter).await?;

@@ -63,6 +63,17 @@ fn a_lock_of_somebody_else_is_11_and_names_its_holder() {
 }
 
 #[test]
+fn no_lock_is_for_readers_and_a_backup_takes_its_lock_all_the_same() {
+    let scene = Scene::with_snapshot();
+    let mut command = scene.command(["backup", "--stdin", "--no-lock"]);
+    command.stdin(std::process::Stdio::piped());
+    let mut holder = command.spawn().unwrap();
+    wait_for(|| scene.locks() == 1);
+    scene.stash(["prune"]).assert_code(11);
+    finish(&mut holder);
+}
+
+#[test]
 fn waiting_for_a_lock_ends_when_it_is_free() {
     let scene = Scene::with_snapshot();
     let mut command = scene.command(["backup", "--stdin"]);

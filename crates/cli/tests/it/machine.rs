@@ -1,5 +1,6 @@
 //! The main job without a cluster: `stash run`, `get`, `describe`, `trigger`, `validate`, judged by real restic.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -174,7 +175,7 @@ fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
             return found;
         }
         assert!(
-            started.elapsed() < Duration::from_secs(60),
+            started.elapsed() < Duration::from_mins(1),
             "{what} did not happen within a minute"
         );
         std::thread::sleep(Duration::from_millis(50));
@@ -228,7 +229,7 @@ fn manifests_become_snapshots_that_restic_reads_and_come_back() {
     let Some(restic) = Restic::find_or_skip() else {
         return;
     };
-    let repository = restic.repository(&machine.path("repository"), PASSWORD);
+    let repository = restic.repository(machine.path("repository"), PASSWORD);
     repository.assert_check_is_clean();
     let listed = repository
         .run(["snapshots", "--json"])
@@ -255,7 +256,7 @@ fn retention_keeps_what_the_policy_says_and_nothing_of_others_is_touched() {
     let Some(restic) = Restic::find_or_skip() else {
         return;
     };
-    let repository = restic.repository(&machine.path("repository"), PASSWORD);
+    let repository = restic.repository(machine.path("repository"), PASSWORD);
     let source = machine.path("source");
     for _ in 0..4 {
         repository
@@ -507,7 +508,7 @@ fn a_killed_run_leaves_nothing_that_a_person_must_clean() {
         return;
     };
     restic
-        .repository(&machine.path("repository"), PASSWORD)
+        .repository(machine.path("repository"), PASSWORD)
         .assert_check_is_clean();
     machine.write_restore("back", "[{}]");
     machine.ok(&["run", "--once", "manifests/all.yaml", "manifests/back.yaml"]);
@@ -575,15 +576,13 @@ spec:
 #[test]
 fn an_unreadable_file_fails_the_host_and_is_named() {
     let machine = Machine::new();
-    // Root reads everything, so a file that vanishes into a loop of names stands for one that cannot be read.
     if testkit::is_root() {
         testkit::skip("root can read every file");
         return;
     }
-    use std::os::unix::fs::PermissionsExt;
     let secret = machine.path("source/secret");
     std::fs::write(&secret, "x").unwrap();
-    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o000)).unwrap();
     let output = machine.run(&["run", "--once", "manifests"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(both(&output).contains("secret"), "{}", both(&output));
@@ -608,4 +607,33 @@ fn a_backend_without_a_client_is_refused_before_anything_starts() {
         "{text}"
     );
     assert!(!machine.path("state").exists());
+}
+
+#[test]
+fn a_repository_that_vanished_is_told_and_not_made_again() {
+    let machine = Machine::new();
+    machine.once();
+    std::fs::rename(machine.path("repository"), machine.path("unmounted")).unwrap();
+    let output = machine.run(&["run", "--once", "manifests"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        both(&output).contains("is its volume mounted?"),
+        "{}",
+        both(&output)
+    );
+    assert!(!machine.path("repository").exists());
+    std::fs::rename(machine.path("unmounted"), machine.path("repository")).unwrap();
+    machine.once();
+}
+
+#[test]
+fn a_repository_that_moves_to_another_folder_begins_there() {
+    let machine = Machine::new();
+    machine.once();
+    let manifests = std::fs::read_to_string(machine.path("manifests/all.yaml")).unwrap();
+    let moved = manifests.replace("/repository}", "/elsewhere}");
+    assert_ne!(manifests, moved);
+    std::fs::write(machine.path("manifests/all.yaml"), moved).unwrap();
+    machine.once();
+    assert!(machine.path("elsewhere/config").exists());
 }

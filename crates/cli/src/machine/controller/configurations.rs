@@ -40,8 +40,17 @@ impl Controller {
             }
         }
         for repository in desired.repositories.values() {
+            let before = store.get(&repository.key.to_key())?.unwrap_or_default();
             self.apply(&serde_json::to_value(&repository.object)?)?;
-            let mut status = self.repository_status(&repository.key)?;
+            // What is known of one place says nothing about another.
+            let has_moved = before["status"]["location"]
+                .as_str()
+                .is_some_and(|location| location != repository.location());
+            let mut status = if has_moved {
+                RepositoryStatus::default()
+            } else {
+                self.repository_status(&repository.key)?
+            };
             status.observed_generation = self.generation(&repository.key.to_key())?;
             status.references = self.references(&repository.key);
             store.put_status(

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use super::Controller;
 use crate::Context;
-use crate::machine::desired::RepositoryKey;
+use crate::machine::desired::{RepositoryKey, ResolvedRepository};
 use crate::machine::state::{EventKind, Key, StateStore};
 use crate::progress::{Board, Display};
 
@@ -52,7 +52,7 @@ impl StoreReporter {
             .desired
             .repositories
             .get(repository)
-            .map(|known| known.location())
+            .map(ResolvedRepository::location)
             .unwrap_or_default();
         Self {
             context: Arc::clone(&inner.context),
@@ -190,7 +190,7 @@ pub fn result_line(name: &str, session: &BackupSession) -> String {
     );
     for host in status.targets.iter().flat_map(|target| &target.stats) {
         for snapshot in &host.snapshots {
-            let files = snapshot.file_stats.clone().unwrap_or_default();
+            let files = snapshot.file_stats.unwrap_or_default();
             let count = |number: Option<i64>| number.unwrap_or(0);
             line.push_str(&format!(
                 "\n  {}: snapshot {}, {} files ({} new, {} modified, {} unmodified), {}, {} added",

@@ -310,7 +310,7 @@ impl Controller {
         let invoker = invoker_of(&session);
         let config = self
             .configuration(&invoker)
-            .and_then(|configuration| configuration.spec.retry_config.clone());
+            .and_then(|configuration| configuration.spec.retry_config);
         let retries_left = session.spec.retry_left.unwrap_or(0);
         if let Retry::At(next) = retry::after(
             BackupSessionPhase::Failed,
