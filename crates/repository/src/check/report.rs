@@ -148,7 +148,11 @@ impl CheckError {
 
 impl fmt::Display for CheckError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}: {}", self.object, self.problem)?;
+        write!(formatter, "{}", self.object)?;
+        if let Some(pack) = self.pack {
+            write!(formatter, " in pack {}", pack.short())?;
+        }
+        write!(formatter, ": {}", self.problem)?;
         match (&self.path, self.snapshot) {
             (Some(path), Some(snapshot)) => {
                 write!(formatter, " (`{path}` in snapshot {})", snapshot.short())
