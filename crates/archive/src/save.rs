@@ -28,6 +28,7 @@ use jiff::Zoned;
 use jiff::tz::TimeZone;
 use parking_lot::Mutex;
 use repository::chunker::ChunkerTables;
+use repository::lock::{LockError, LockWatch};
 use repository::snapshot::Snapshot;
 use repository::time::Time;
 use repository::{IndexedRepository, SaveError, SnapshotId};
@@ -86,6 +87,9 @@ pub struct BackupOptions {
     pub skip_if_unchanged: bool,
     /// Leave out the `lost+found` of targets and of file systems mounted below them.
     pub skip_lost_and_found: bool,
+    /// The lock under which it works; without it nothing is stored that others rely on. Absent for a repository
+    /// that nobody else can reach, and for a dry run.
+    pub lock: Option<LockWatch>,
     /// Threads that read and pack; absent means one per core.
     pub read_threads: Option<usize>,
     /// What the snapshot says made it.
@@ -114,6 +118,7 @@ impl BackupOptions {
             dry_run: false,
             skip_if_unchanged: false,
             skip_lost_and_found: false,
+            lock: None,
             read_threads: None,
             program_version: program_version.into(),
         }
@@ -156,6 +161,10 @@ pub enum BackupError {
     /// The snapshot itself cannot be stored.
     #[error("cannot store the snapshot")]
     Snapshot(#[source] SaveError),
+    /// The repository's lock was lost, or cannot be looked at. Nothing was made visible after that, because others
+    /// may have removed what was stored.
+    #[error("the backup was given up before it was complete")]
+    Lock(#[source] LockError),
     /// The caller ended it. What was stored is used by the next backup.
     #[error("the backup was cancelled")]
     Cancelled,
@@ -215,7 +224,7 @@ pub async fn backup(
     .await;
     let root = match worked {
         Ok(root) => root,
-        Err(failure) => return Err(give_up(&run, failure, filename).await),
+        Err(failure) => return Err(give_up(&run, options, failure, filename).await),
     };
     let counts = run.tally.counts();
     if root.is_empty {
@@ -224,7 +233,10 @@ pub async fn backup(
         });
     }
     if let Some(writer) = run.store.writer() {
-        writer.finish().await.map_err(BackupError::Store)?;
+        writer
+            .finish()
+            .await
+            .map_err(|error| lost(options).unwrap_or(BackupError::Store(error)))?;
     }
     let mut summary = BackupSummary {
         backup_start: start,
@@ -244,7 +256,10 @@ pub async fn backup(
     let is_unchanged = options.skip_if_unchanged && old_root == Some(root.tree);
     if !options.dry_run && !is_unchanged {
         if cancel.is_cancelled() {
-            return Err(BackupError::Cancelled);
+            return Err(lost(options).unwrap_or(BackupError::Cancelled));
+        }
+        if let Some(lock) = &options.lock {
+            lock.ensure_held().await.map_err(BackupError::Lock)?;
         }
         summary.snapshot_id =
             Some(save_snapshot(repository, options, (time, paths), root, &summary).await?);
@@ -277,7 +292,7 @@ fn prepare(
     Ok(Run {
         repository: repository.clone(),
         runtime: Handle::current(),
-        store: Store::new(repository, options.dry_run),
+        store: Store::new(repository, options),
         metadata: MetadataReader::new(zone, options.with_atime),
         tables,
         rules: Rules {
@@ -376,23 +391,45 @@ impl Drop for StopOnDrop {
     }
 }
 
-/// After a cancelled run, uploads what is packed, so that the next one finds it.
-async fn give_up(run: &Run, failure: Failure, filename: PathBuf) -> BackupError {
+/// What is to be told when the lock is lost, whatever came of that.
+fn lost(options: &BackupOptions) -> Option<BackupError> {
+    let is_lost = |lock: &LockWatch| lock.lost().is_cancelled();
+    let is_lost = options.lock.as_ref().is_some_and(is_lost);
+    is_lost.then_some(BackupError::Lock(LockError::Lost))
+}
+
+/// After a cancelled run, uploads what is packed, so that the next one finds it; not without the lock.
+async fn give_up(
+    run: &Run,
+    options: &BackupOptions,
+    failure: Failure,
+    filename: PathBuf,
+) -> BackupError {
+    if let Some(error) = lost(options) {
+        if let Some(writer) = run.store.writer() {
+            writer.abandon().await;
+        }
+        return error;
+    }
     match failure {
         Failure::Store(source) => BackupError::Store(source),
         Failure::Stream(source) => BackupError::Stream { filename, source },
         Failure::Thread(source) => BackupError::Thread(source),
         Failure::Cancelled => {
             if let Some(writer) = run.store.writer() {
-                match tokio::time::timeout(REST, writer.finish()).await {
+                match tokio::time::timeout(REST, writer.clone().finish()).await {
                     Ok(Ok(_)) => {}
                     Ok(Err(error)) => {
                         tracing::warn!(error = run::chain(&error), "the last packs are lost");
                     }
-                    Err(_) => tracing::warn!("the last packs were not uploaded in time"),
+                    Err(_) => {
+                        tracing::warn!("the last packs were not uploaded in time");
+                        // The caller releases the lock next, and nothing may be stored after that.
+                        writer.abandon().await;
+                    }
                 }
             }
-            BackupError::Cancelled
+            lost(options).unwrap_or(BackupError::Cancelled)
         }
     }
 }

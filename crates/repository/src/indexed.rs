@@ -10,6 +10,7 @@ use crate::blob::{BlobHandle, BlobKind, BlobLocation};
 use crate::compression;
 use crate::id::{BlobId, Id, PackId};
 use crate::index::Index;
+use crate::lock::LockWatch;
 use crate::repository::{LoadError, Repository, blocking, chain};
 use crate::tree::{ParseTreeError, Tree};
 use crate::writer::{BlobWriter, Novelty};
@@ -149,7 +150,13 @@ impl IndexedRepository {
     /// A writer for new blobs. One per backup; several may be at work.
     /// Must be called within a tokio runtime; `BlobWriter::save` itself is for plain threads.
     pub fn writer(&self) -> BlobWriter {
-        BlobWriter::new(self, Novelty::NotInRepository)
+        BlobWriter::new(self, Novelty::NotInRepository, None)
+    }
+
+    /// As [`Self::writer`], for repositories that others use too: no index file is written unless the lock is held
+    /// at that moment, because without it others may have removed the packs that the file would name.
+    pub fn writer_under(&self, lock: LockWatch) -> BlobWriter {
+        BlobWriter::new(self, Novelty::NotInRepository, Some(lock))
     }
 }
 

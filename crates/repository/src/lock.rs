@@ -178,6 +178,13 @@ impl Lock {
         }
     }
 
+    /// A handle for those who write under this lock, which does not keep it held.
+    pub fn watch(&self) -> LockWatch {
+        LockWatch {
+            held: Arc::clone(&self.held),
+        }
+    }
+
     /// Ends the refresh and removes the lock file. A file that is gone already is no error.
     pub async fn release(mut self) -> Result<(), LockError> {
         self.stop.cancel();
@@ -193,6 +200,28 @@ impl Lock {
                 action: "remove",
                 source,
             })
+    }
+}
+
+/// Tells those who write under a lock whether it is still held. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct LockWatch {
+    held: Arc<Held>,
+}
+
+impl LockWatch {
+    /// As [`Lock::lost`].
+    pub fn lost(&self) -> &CancellationToken {
+        self.held.lost()
+    }
+
+    /// Fails unless the lock file is in the storage at this moment and is not about to count as stale. To be
+    /// asked right before writing what others rely on; costs one request.
+    ///
+    /// After the machine slept it waits, a minute or two at most, for the refresh that tells whether the lock
+    /// survived. A lock that was released or whose file others removed is [`LockError::Lost`] from then on.
+    pub async fn ensure_held(&self) -> Result<(), LockError> {
+        self.held.ensure_held().await
     }
 }
 

@@ -12,14 +12,14 @@ mod upload;
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::sync::{Mutex, mpsc};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::blob::{BlobHandle, BlobKind};
 use crate::id::{BlobId, Id};
 use crate::index::Index;
 use crate::indexed::IndexedRepository;
+use crate::lock::LockWatch;
 use crate::repository::{SaveError, blocking};
 
 use counters::Counters;
@@ -91,11 +91,15 @@ struct Shared {
     packer: Packer,
     counters: Counters,
     failure: Arc<Failure>,
-    uploads: Mutex<Option<JoinHandle<()>>>,
+    uploads: Mutex<Option<AbortOnDropHandle<()>>>,
 }
 
 impl BlobWriter {
-    pub(crate) fn new(repository: &IndexedRepository, novelty: Novelty) -> Self {
+    pub(crate) fn new(
+        repository: &IndexedRepository,
+        novelty: Novelty,
+        lock: Option<LockWatch>,
+    ) -> Self {
         let index = repository.shared_index();
         let known = Arc::new(Known::default());
         let failure = Arc::new(Failure::default());
@@ -104,13 +108,14 @@ impl BlobWriter {
             index: Arc::clone(&index),
             known: Arc::clone(&known),
             failure: Arc::clone(&failure),
+            lock,
             forgets: novelty == Novelty::NotInRepository,
         };
         let parallel = repository.backend().connections().clamp(2, MAX_UPLOADS);
         let (queue, packs) = mpsc::unbounded_channel();
         let uploads = tokio::spawn(uploader.run(packs, parallel));
         let packer = Packer::new(repository.repository(), parallel, queue);
-        let uploads = Mutex::new(Some(uploads));
+        let uploads = Mutex::new(Some(AbortOnDropHandle::new(uploads)));
         let counters = Counters::default();
         Self {
             shared: Arc::new(Shared {
@@ -183,18 +188,23 @@ impl BlobWriter {
 
     /// Uploads the last packs, then the last index files. Only after this may a snapshot name what was saved.
     ///
-    /// Clones that go on saving get an error.
+    /// Clones that go on saving get an error, and this may then fail with the same: a blob that was refused would be
+    /// missing. When this succeeds, all that any clone has saved is stored.
+    /// A writer under a lock fails when the lock is lost, and then writes no index file any more.
     pub async fn finish(self) -> Result<WriterSummary, SaveError> {
         let shared = Arc::clone(&self.shared);
         let flushed = blocking(move || shared.packer.finish()).await;
         if let Err(error) = flushed {
             return Err(self.shared.failure.set(error));
         }
-        let uploads = self.shared.uploads.lock().take();
-        if let Some(Err(error)) = match uploads {
-            Some(uploads) => Some(uploads.await),
-            None => None,
-        } {
+        // Stays in its place while it is waited for, so that `abandon` finds it when this future was dropped.
+        let mut uploads = self.shared.uploads.lock().await;
+        let ended = match &mut *uploads {
+            Some(uploads) => uploads.await,
+            None => Ok(()),
+        };
+        *uploads = None;
+        if let Err(error) = ended {
             return Err(self.shared.failure.set(SaveError {
                 object: "packs".to_owned(),
                 source: error.into(),
@@ -202,6 +212,20 @@ impl BlobWriter {
         }
         self.shared.failure.check()?;
         Ok(self.summary())
+    }
+
+    /// Ends all uploads, also those of a [`Self::finish`] that was dropped, and waits for their end. What no index
+    /// file names by then is left to the next prune. Clones that go on saving get an error.
+    pub async fn abandon(self) {
+        let mut uploads = self.shared.uploads.lock().await;
+        if let Some(uploads) = uploads.take() {
+            uploads.abort();
+            if let Err(error) = uploads.await
+                && !error.is_cancelled()
+            {
+                tracing::warn!(%error, "the uploads did not end well");
+            }
+        }
     }
 }
 

@@ -39,7 +39,7 @@ impl Engine {
         progress: Arc<dyn BackupProgress>,
         stop: &Stop,
     ) -> Result<BackupSummary, EngineError> {
-        let options = options(request)?;
+        let mut options = options(request)?;
         self.with_lock(
             LockKind::Shared,
             "lock the repository for the backup",
@@ -50,6 +50,7 @@ impl Engine {
                     .load_index()
                     .await
                     .map_err(EngineError::Index)?;
+                options.lock = Some(lock.watch());
                 let (token, _watch) = work_token(stop, lock);
                 archive::save::backup(&indexed, &options, BackupSource::Paths, progress, token)
                     .await

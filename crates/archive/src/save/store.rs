@@ -9,6 +9,8 @@ use repository::{
     WriterSummary,
 };
 
+use crate::save::BackupOptions;
+
 /// Takes blobs from many threads.
 #[derive(Debug)]
 pub(crate) enum Store {
@@ -27,8 +29,8 @@ pub(crate) struct Counter {
 }
 
 impl Store {
-    pub(crate) fn new(repository: &IndexedRepository, is_dry_run: bool) -> Self {
-        if is_dry_run {
+    pub(crate) fn new(repository: &IndexedRepository, options: &BackupOptions) -> Self {
+        if options.dry_run {
             let (known, summary) = (Mutex::default(), Mutex::default());
             return Self::Count(Box::new(Counter {
                 repository: repository.clone(),
@@ -36,7 +38,10 @@ impl Store {
                 summary,
             }));
         }
-        Self::Write(repository.writer())
+        Self::Write(match &options.lock {
+            Some(lock) => repository.writer_under(lock.clone()),
+            None => repository.writer(),
+        })
     }
 
     pub(crate) fn save(&self, kind: BlobKind, data: &[u8]) -> Result<SavedBlob, SaveError> {

@@ -15,6 +15,7 @@ use backend::{ErrorKind, FileKind, Operation};
 use proptest::prelude::*;
 use repository::compression::Compression;
 use repository::key::ScryptParams;
+use repository::lock::{Lock, LockError, LockKind, LockOptions};
 use repository::snapshot::{Snapshot, load_all};
 use repository::tree::{Node, NodeKind};
 use repository::{
@@ -552,6 +553,49 @@ async fn a_cancelled_backup_leaves_no_snapshot() {
     assert!(snapshots(&repository).await.is_empty());
     let summary = save(&repository, &options).await.unwrap();
     assert!(!summary.is_incomplete());
+}
+
+/// As when the machine slept, others called the lock stale and removed the packs that no index named.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_lost_its_lock_names_nothing_whether_cancelled_or_not() {
+    let source = Scratch::new();
+    testkit::build_plain_tree(source.path(), 5, 300);
+    for is_cancelled in [true, false] {
+        let (memory, repository) = in_memory().await;
+        let lock = Lock::acquire(&repository, LockKind::Shared, &LockOptions::default())
+            .await
+            .unwrap();
+        let cancel = CancellationToken::new();
+        let (token, thief) = (cancel.clone(), memory.clone());
+        let progress = AtFirstFile(std::sync::Once::new(), move || {
+            for file in thief.handles_of(FileKind::Lock) {
+                thief.take(&file);
+            }
+            if is_cancelled {
+                token.cancel();
+            }
+        });
+        let options = BackupOptions {
+            lock: Some(lock.watch()),
+            ..options(&[source.path()])
+        };
+        let error = backup(
+            &repository,
+            &options,
+            BackupSource::Paths,
+            Arc::new(progress),
+            cancel,
+        )
+        .await
+        .unwrap_err();
+        assert!(
+            matches!(error, BackupError::Lock(LockError::Lost)),
+            "{error:?}"
+        );
+        assert!(memory.handles_of(FileKind::Index).is_empty());
+        assert!(snapshots(&repository).await.is_empty());
+        lock.release().await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

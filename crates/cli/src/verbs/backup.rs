@@ -12,6 +12,7 @@ use archive::parent::ParentChoice;
 use archive::save::{BackupOptions, BackupSummary};
 use archive::source::BackupSource;
 use clap::Args;
+use repository::lock::Lock;
 use repository::snapshot::{GroupBy, parse_tag_list};
 use repository::time::Time;
 
@@ -140,7 +141,7 @@ pub async fn run(
         return Err(Failure::new("Nothing to back up")
             .with_hint("Name files or folders, as `stash backup /home`."));
     }
-    let options = options(&arguments, paths)?;
+    let mut options = options(&arguments, paths)?;
     let source = source(&mut arguments);
     let repository = open::open(context).await?;
     let summary = open::with_lock(
@@ -155,6 +156,7 @@ pub async fn run(
         async |held| {
             context.printer.verbose("load index files");
             let indexed = repository.load_index().await?;
+            options.lock = held.lock.map(Lock::watch);
             let board = Board::new("backup");
             let progress = Arc::new(Reporter::new(
                 context,

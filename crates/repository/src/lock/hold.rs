@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::acquire::{Pending, SETTLE_TIME};
 use super::clock::Clock;
 use super::file::{LockFile, STALE_AFTER};
-use super::handle;
+use super::{LockError, handle};
 use crate::id::LockId;
 use crate::repository::{Repository, SaveError};
 
@@ -95,6 +95,44 @@ impl Held {
 
     pub(super) fn is_sound(&self) -> bool {
         !self.lost.is_cancelled() && self.age() < LOST_AFTER
+    }
+
+    /// Looks for the lock file, which a forced unlock or whoever called the lock stale has removed.
+    pub(super) async fn ensure_held(&self) -> Result<(), LockError> {
+        let started = Instant::now();
+        loop {
+            if self.lost.is_cancelled() {
+                return Err(LockError::Lost);
+            }
+            if self.age() >= LOST_AFTER {
+                // The refresh that is due now decides; there is none any more if the lock was dropped.
+                if started.elapsed() >= 2 * PATIENCE {
+                    return Err(LockError::Lost);
+                }
+                tokio::select! {
+                    () = self.lost.cancelled() => {}
+                    () = sleep(POLL_INTERVAL) => {}
+                }
+                continue;
+            }
+            let id = self.id();
+            match self.ensure_exists(id).await {
+                Ok(()) if self.is_sound() => return Ok(()),
+                Ok(()) => {}
+                // A refresh has replaced the file meanwhile.
+                Err(_) if self.id() != id => {}
+                Err(RefreshError::Stat(source)) => {
+                    return Err(LockError::Storage {
+                        action: "read",
+                        source,
+                    });
+                }
+                Err(error) => {
+                    tracing::error!(%error, lock = %id, "lost the lock on the repository");
+                    self.lost.cancel();
+                }
+            }
+        }
     }
 
     /// Time since the last refresh; the longer of both clocks', for either may stand still or be set back.

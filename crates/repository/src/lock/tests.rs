@@ -539,3 +539,53 @@ async fn a_dropped_lock_is_not_refreshed_any_more() {
         .await
         .unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_sees_at_once_that_others_removed_the_lock_and_survives_refreshes() {
+    let fixture = Fixture::new().await;
+    let lock = fixture.try_acquire(LockKind::Shared).await.unwrap();
+    let watch = lock.watch();
+    let first = lock.id();
+    sleep(6 * MINUTE).await;
+    assert_ne!(lock.id(), first);
+    watch.ensure_held().await.unwrap();
+    unlock(&fixture.repository, UnlockScope::All).await.unwrap();
+    assert!(matches!(watch.ensure_held().await, Err(LockError::Lost)));
+    assert!(lock.lost().is_cancelled());
+    lock.release().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_the_machine_slept_a_watch_waits_for_the_refresh_that_decides() {
+    let fixture = Fixture::new().await;
+    let lock = fixture.try_acquire(LockKind::Shared).await.unwrap();
+    let watch = lock.watch();
+    fixture.clock.sleep_machine(120 * MINUTE);
+    watch.ensure_held().await.unwrap();
+    fixture.clock.sleep_machine(31 * MINUTE);
+    remove(&fixture.repository, lock.id()).await.unwrap();
+    assert!(matches!(watch.ensure_held().await, Err(LockError::Lost)));
+    lock.release().await.unwrap();
+    let gone = fixture.try_acquire(LockKind::Shared).await.unwrap();
+    let watch = gone.watch();
+    drop(gone);
+    fixture.clock.sleep_machine(31 * MINUTE);
+    assert!(matches!(watch.ensure_held().await, Err(LockError::Lost)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_cannot_look_says_so_and_the_lock_is_not_lost() {
+    let fixture = Fixture::new().await;
+    let lock = fixture.try_acquire(LockKind::Shared).await.unwrap();
+    let watch = lock.watch();
+    fixture.refuse(Operation::Stat);
+    let error = watch.ensure_held().await.unwrap_err();
+    assert!(
+        matches!(error, LockError::Storage { action: "read", .. }),
+        "{error}"
+    );
+    fixture.faults.heal();
+    watch.ensure_held().await.unwrap();
+    lock.release().await.unwrap();
+    assert!(matches!(watch.ensure_held().await, Err(LockError::Lost)));
+}

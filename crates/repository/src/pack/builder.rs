@@ -61,6 +61,11 @@ impl PackBuilder {
         self.blobs.len() >= MAX_BLOBS
     }
 
+    /// Whether one header can name the blobs of both.
+    pub(crate) fn has_room_for_blobs_of(&self, other: &Self) -> bool {
+        self.blobs.len() + other.blobs.len() <= MAX_BLOBS
+    }
+
     /// Encrypts a blob to the end of the pack and returns the bytes it takes, with its header entry.
     ///
     /// `content` is the plaintext, or its compressed form when `uncompressed_length` is given.

@@ -146,3 +146,21 @@ proptest! {
         let _ = header::sealed_length(&header, size);
     }
 }
+
+#[test]
+fn packs_are_joined_only_up_to_what_one_header_can_name() {
+    let key = MasterKey::random();
+    let filled = |count: usize| {
+        let mut builder = PackBuilder::new(Vec::new());
+        for _ in 0..count {
+            builder
+                .seal(&key, handle(BlobKind::Data, b""), b"", None)
+                .unwrap();
+        }
+        builder
+    };
+    let half = header::MAX_BLOBS / 2;
+    let (first, second) = (filled(half), filled(header::MAX_BLOBS - half));
+    assert!(first.has_room_for_blobs_of(&second));
+    assert!(!filled(half + 1).has_room_for_blobs_of(&second));
+}

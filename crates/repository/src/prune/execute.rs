@@ -166,7 +166,7 @@ async fn repack(plan: &PrunePlan, lock: &Lock, progress: Progress<'_>) -> Result
     let novelty = Novelty::NotInWriter {
         must_compress: options.repack_uncompressed,
     };
-    let writer = BlobWriter::new(repository, novelty);
+    let writer = BlobWriter::new(repository, novelty, Some(lock.watch()));
     let total = decision.repack.len() as u64;
     let done = AtomicU64::new(0);
     stream::iter(&decision.repack)

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::blob::{BlobHandle, BlobKind};
@@ -31,6 +31,9 @@ pub(super) struct Packer {
     tree: Mutex<Slot>,
     next_slot: AtomicUsize,
     queue: UnboundedSender<Message>,
+    /// Held shared from the search for a slot until the pack is handed over, so that no pack is between the slots
+    /// and the queue when the end of the queue is sent.
+    at_work: RwLock<()>,
 }
 
 /// Where at most one pack is open.
@@ -77,6 +80,7 @@ impl Packer {
             tree: Mutex::new(Slot::Empty),
             next_slot: AtomicUsize::new(0),
             queue,
+            at_work: RwLock::new(()),
         }
     }
 
@@ -92,7 +96,10 @@ impl Packer {
         }
         let plaintext_bytes =
             u32::try_from(data.len()).map_err(|_| failed(&handle, PackerError::TooLong))?;
-        let plaintext_bytes = NonZeroU32::new(plaintext_bytes);
+        // A header cannot name a compressed blob without content.
+        let Some(plaintext_bytes) = NonZeroU32::new(plaintext_bytes) else {
+            return self.append(handle, data, None);
+        };
         let is_tree = handle.kind == BlobKind::Tree;
         let level = if is_tree {
             self.compression.for_metadata()
@@ -100,22 +107,25 @@ impl Packer {
             self.compression
         };
         with_compressor(level, |compressor| match compressor.compress(data) {
-            Some(content) => self.append(handle, content, plaintext_bytes),
+            Some(content) => self.append(handle, content, Some(plaintext_bytes)),
             // restic counts trees that are stored plain as a task for its next prune.
             None if is_tree || (must_compress && level != Compression::Off) => {
                 let mut content = Vec::new();
                 compression::compress_to(level, data, &mut content);
-                self.append(handle, &content, plaintext_bytes)
+                self.append(handle, &content, Some(plaintext_bytes))
             }
             None => self.append(handle, data, None),
         })
     }
 
-    /// Hands all open packs over, small ones of data joined, and the end of the queue behind them.
+    /// Hands all open packs over, small ones of data joined, and the end of the queue behind them. Waits for the
+    /// threads that are packing a blob.
     pub(super) fn finish(&self) -> Result<(), SaveError> {
+        let _nobody = self.at_work.write();
         let mut data = self.data.iter().filter_map(close).collect::<Vec<_>>();
         if let [first, second] = &mut data[..]
             && first.builder.len() + second.builder.len() <= self.full_bytes
+            && first.builder.has_room_for_blobs_of(&second.builder)
             && first.builder.append(&second.builder).is_ok()
         {
             data.truncate(1);
@@ -132,6 +142,7 @@ impl Packer {
         content: &[u8],
         uncompressed_length: Option<NonZeroU32>,
     ) -> Result<u64, SaveError> {
+        let _at_work = self.at_work.read();
         let mut slot = self.slot(handle.kind);
         let pack = match &mut *slot {
             Slot::Closed => return Err(failed(&handle, PackerError::Finished)),

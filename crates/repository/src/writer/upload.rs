@@ -13,6 +13,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::index::{FULL_BLOBS, Index, IndexFile, IndexedPack};
+use crate::lock::{LockError, LockWatch};
 use crate::pack::FinishedPack;
 use crate::repository::{Repository, SaveError, blocking, write_file};
 use crate::writer::failure::Failure;
@@ -43,6 +44,8 @@ pub(super) struct Uploader {
     pub(super) index: Arc<Index>,
     pub(super) known: Arc<Known>,
     pub(super) failure: Arc<Failure>,
+    /// What keeps others from removing the packs before an index file names them.
+    pub(super) lock: Option<LockWatch>,
     /// Whether the writer may forget a blob that the index has learned.
     pub(super) forgets: bool,
 }
@@ -98,7 +101,19 @@ impl Uploader {
                         self.failure.set(error);
                     }
                 },
+                () = self.lost(), if !self.failure.is_set() => {
+                    waiting.clear();
+                    self.failure.set(unlocked(LockError::Lost));
+                }
             }
+        }
+    }
+
+    /// Comes back when the lock is lost.
+    async fn lost(&self) {
+        match &self.lock {
+            Some(lock) => lock.lost().cancelled().await,
+            None => std::future::pending().await,
         }
     }
 
@@ -121,6 +136,9 @@ impl Uploader {
             (file, json)
         })
         .await;
+        if let Some(lock) = &self.lock {
+            lock.ensure_held().await.map_err(unlocked)?;
+        }
         self.repository
             .save_unpacked(FileKind::Index, &json)
             .await?;
@@ -138,5 +156,12 @@ impl Uploader {
                 self.known.remove(&blob.handle);
             }
         }
+    }
+}
+
+fn unlocked(source: LockError) -> SaveError {
+    SaveError {
+        object: "index".to_owned(),
+        source: source.into(),
     }
 }

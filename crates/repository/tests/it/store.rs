@@ -1,9 +1,12 @@
 //! Writing and reading blobs, with restic as the judge, and with a storage that fails.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use backend::{ErrorKind, FileKind, LocalBackend, Operation};
-use repository::{BlobHandle, BlobId, BlobKind, Id, LoadError, Repository};
+use repository::compression::Compression;
+use repository::lock::{self, Lock, LockError, LockKind, LockOptions, UnlockScope};
+use repository::{BlobHandle, BlobId, BlobKind, Id, LoadError, OpenOptions, Repository};
 use testkit::{Calls, Effect, Fault, FaultBackend, MemoryBackend, Random, Restic, Scratch};
 
 use crate::sample;
@@ -140,11 +143,8 @@ async fn the_first_failed_upload_is_what_every_later_call_returns() {
     .unwrap()
     .expect("200 MB do not fit after an upload failed");
     assert!(error.object.starts_with("pack "), "{error}");
-    assert!(
-        error.source.to_string().contains("no space is left"),
-        "{}",
-        error.source
-    );
+    let cause = std::error::Error::source(&*error.source).unwrap();
+    assert!(cause.to_string().contains("no space is left"), "{cause}");
     let again = writer.finish().await.unwrap_err();
     assert_eq!(again.to_string(), error.to_string());
     assert!(memory.handles_of(FileKind::Index).is_empty());
@@ -324,4 +324,107 @@ async fn measure_saving_incompressible_blobs() {
         "2 GiB on 2 threads: saved after {saved:?}, finished after {:?}, {peak}",
         start.elapsed()
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_blob_can_be_read_back_at_every_level() {
+    for compression in [Compression::Off, Compression::Auto, Compression::Max] {
+        let memory = MemoryBackend::new();
+        sample::create(memory.clone(), 2).await;
+        let options = OpenOptions {
+            compression,
+            ..OpenOptions::default()
+        };
+        let repository = Repository::open(Arc::new(memory.clone()), &sample::password(), &options)
+            .await
+            .unwrap();
+        let writer = repository.load_index().await.unwrap().writer();
+        for kind in [BlobKind::Data, BlobKind::Tree] {
+            writer.save(kind, b"").unwrap();
+        }
+        writer.finish().await.unwrap();
+        let repository = sample::open(memory).await;
+        for kind in [BlobKind::Data, BlobKind::Tree] {
+            let id = BlobId(Id::of(b""));
+            let content = repository.load_blob(&BlobHandle { kind, id }).await;
+            assert_eq!(content.unwrap(), b"", "{compression:?} {kind:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_whose_lock_is_gone_names_its_packs_in_no_index() {
+    let memory = MemoryBackend::new();
+    sample::create(memory.clone(), 2).await;
+    let repository = sample::open(memory.clone()).await;
+    let lock = Lock::acquire(&repository, LockKind::Shared, &LockOptions::default())
+        .await
+        .unwrap();
+    let writer = repository.writer_under(lock.watch());
+    writer.save(BlobKind::Data, b"held").unwrap();
+    writer.finish().await.unwrap();
+    assert_eq!(memory.handles_of(FileKind::Index).len(), 1);
+
+    let writer = repository.writer_under(lock.watch());
+    writer.save(BlobKind::Data, b"lost").unwrap();
+    lock::unlock(&repository, UnlockScope::All).await.unwrap();
+    let error = writer.clone().finish().await.unwrap_err();
+    let source = std::error::Error::source(&*error.source).unwrap();
+    assert!(
+        matches!(source.downcast_ref(), Some(LockError::Lost)),
+        "{error:?}"
+    );
+    assert!(writer.save(BlobKind::Data, b"more").is_err());
+    assert_eq!(memory.handles_of(FileKind::Index).len(), 1);
+    lock.release().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_finish_that_took_too_long_can_be_ended_and_stores_nothing_later() {
+    let memory = MemoryBackend::new();
+    sample::create(memory.clone(), 2).await;
+    let backend = FaultBackend::new(memory.clone());
+    let delay = Fault::new(Effect::Delay(Duration::from_millis(500)));
+    backend.inject(delay.on(Operation::Write).of(FileKind::Pack));
+    let writer = sample::open(backend).await.writer();
+    writer.save(BlobKind::Data, b"slow").unwrap();
+    let finish = writer.clone().finish();
+    let patience = Duration::from_millis(100);
+    tokio::time::timeout(patience, finish).await.unwrap_err();
+    writer.clone().abandon().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(memory.handles_of(FileKind::Pack).is_empty());
+    assert!(memory.handles_of(FileKind::Index).is_empty());
+    assert!(writer.save(BlobKind::Data, b"more").is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_saved_while_the_writer_finishes_is_stored_or_refused() {
+    for round in 0..20 {
+        let memory = MemoryBackend::new();
+        let created = sample::create(memory.clone(), 2).await;
+        let writer = created.load_index().await.unwrap().writer();
+        let savers: Vec<_> = (0..4)
+            .map(|number| {
+                let writer = writer.clone();
+                tokio::task::spawn_blocking(move || {
+                    let mut random = Random::new(round * 4 + number);
+                    (0..100)
+                        .map_while(|_| writer.save(BlobKind::Data, &random.bytes(300_000)).ok())
+                        .map(|saved| saved.id)
+                        .collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(5 * round)).await;
+        // It fails when it has refused a blob, and then nobody may count on any.
+        let is_finished = writer.finish().await.is_ok();
+        let repository = sample::open(memory).await;
+        for saver in savers {
+            for id in saver.await.unwrap() {
+                let kind = BlobKind::Data;
+                assert!(!is_finished || repository.lookup(&BlobHandle { kind, id }).is_some());
+            }
+        }
+    }
 }
