@@ -21,19 +21,28 @@ fn rounds() -> usize {
     }
 }
 
-/// Starts the command and kills it after a random part of its usual duration, mostly in the later half, because the
-/// start goes by with opening and locking. True when it was still at work.
-fn kill_within(command: &mut Command, usual: Duration, random: &mut Random) -> bool {
-    let mut child = command
+/// Starts the command and kills it: half of the time after a random part of its usual duration, else a random
+/// moment after it made its first change, because most of the time goes by with opening, locking and planning.
+/// True when it was still at work.
+fn kill_within(bench: &Bench, arguments: &[&str], usual: Duration, random: &mut Random) -> bool {
+    let before = bench.names();
+    let mut child = bench
+        .command(arguments)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let micros = u64::try_from(usual.as_micros()).unwrap().max(1);
-    let earliest = if random.is_chance(75) { micros / 2 } else { 0 };
-    std::thread::sleep(Duration::from_micros(
-        earliest + random.below(micros - earliest),
-    ));
+    let mut longest = usual;
+    if random.is_chance(60) {
+        // The changes themselves take a few milliseconds up to a part of a second.
+        longest = usual / (2 << random.below(8));
+        eventually("a change", || {
+            let is_changed = bench.names() != before;
+            (is_changed || child.try_wait().unwrap().is_some()).then_some(())
+        });
+    }
+    let micros = u64::try_from(longest.as_micros()).unwrap().max(1);
+    std::thread::sleep(Duration::from_micros(random.below(micros)));
     let was_at_work = child.try_wait().unwrap().is_none();
     child.kill().unwrap();
     child.wait().unwrap();
@@ -66,7 +75,7 @@ fn a_killed_backup_costs_nothing_but_itself() {
     let mut random = Random::from_environment();
     let bench = Bench::new(2);
     let restic = bench.restic(&restic);
-    let arguments = ["backup", "--compression", "off", "--pack-size", "4", "."];
+    let arguments = &["backup", "--compression", "off", "--pack-size", "4", "."];
     let mut kept: Vec<(String, PathBuf)> = Vec::new();
     let mut usual = Duration::ZERO;
     let mut hits = 0;
@@ -74,11 +83,7 @@ fn a_killed_backup_costs_nothing_but_itself() {
         fill(&bench.source(), &mut random, 24 << 20, 300);
         let before = bench.snapshots();
         if round > 0 {
-            hits += usize::from(kill_within(
-                &mut bench.command(arguments),
-                usual,
-                &mut random,
-            ));
+            hits += usize::from(kill_within(&bench, arguments, usual, &mut random));
             let after = bench.snapshots();
             assert!(after.starts_with(&before), "no snapshot is lost");
             if let Some(new) = after.get(before.len()) {
@@ -157,24 +162,28 @@ fn kill_removal(arguments: &[&str], before: &[&str]) {
     let pristine = bench.scratch.join("pristine");
     copy_folder(&bench.repository(), &pristine);
     let usual = timed(&mut bench.command(arguments));
-    let mut hits = 0;
+    let (mut hits, mut halfway) = (0, 0);
     for _ in 0..rounds() {
         copy_folder(&pristine, &bench.repository());
+        let untouched = bench.names();
         for _ in 0..=random.below(2) {
-            hits += usize::from(kill_within(
-                &mut bench.command(arguments),
-                usual,
-                &mut random,
-            ));
+            hits += usize::from(kill_within(&bench, arguments, usual, &mut random));
         }
+        let killed = bench.names();
         let left = bench.snapshots();
         assert!(history[2..].iter().all(|(id, _)| left.contains(id)));
         assert_restic_is_content(&restic);
         for (id, copy) in history.iter().filter(|(id, _)| left.contains(id)) {
             assert_restores(&bench, id, copy);
         }
-        // The next run needs nobody's help, and leaves what an undisturbed one leaves.
+        // The next run needs nobody's help.
         bench.run(arguments).assert_code(0);
+        if arguments[0] == "forget" {
+            // With nothing left to forget it does not prune, as restic's does not.
+            bench.run(["prune", "--max-unused", "0"]).assert_code(0);
+        }
+        let done = bench.names();
+        halfway += usize::from(killed != untouched && killed != done);
         let kept: Vec<_> = history[2..].iter().map(|(id, _)| id.clone()).collect();
         assert_eq!(bench.snapshots(), kept);
         assert_eq!(bench.locks(), 0);
@@ -184,7 +193,7 @@ fn kill_removal(arguments: &[&str], before: &[&str]) {
         }
     }
     println!(
-        "{hits} kills hit `{}` at work, which takes {usual:?}",
+        "{hits} kills hit `{}` at work, which takes {usual:?}; {halfway} left the work half done",
         arguments.join(" ")
     );
     assert!(

@@ -129,17 +129,24 @@ impl Bench {
 
     /// Every file of the repository but its locks, with its content.
     pub fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
-        let mut found = BTreeMap::new();
-        collect(&self.repository(), &mut found);
-        found.retain(|path, _| !path.starts_with(self.repository().join("locks")));
+        let read = |path: PathBuf| (path.clone(), fs::read(path).unwrap());
+        self.names().into_iter().map(read).collect()
+    }
+
+    /// Every file of the repository but its locks, sorted.
+    pub fn names(&self) -> Vec<PathBuf> {
+        let locks = self.repository().join("locks");
+        let mut found = self.files_in("");
+        found.retain(|path| !path.starts_with(&locks));
         found
     }
 
-    /// The files in a folder of the repository, sorted.
+    /// The files in a folder of the repository, sorted. What goes away meanwhile may be missing.
     pub fn files_in(&self, folder: &str) -> Vec<PathBuf> {
-        let mut found = BTreeMap::new();
+        let mut found = Vec::new();
         collect(&self.repository().join(folder), &mut found);
-        found.into_keys().collect()
+        found.sort();
+        found
     }
 }
 
@@ -225,13 +232,12 @@ pub fn ids(list: &Value) -> Vec<String> {
     list.as_array().unwrap().iter().map(one).collect()
 }
 
-fn collect(folder: &Path, found: &mut BTreeMap<PathBuf, Vec<u8>>) {
-    for entry in fs::read_dir(folder).into_iter().flatten() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            collect(&path, found);
+fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            collect(&entry.path(), found);
         } else {
-            found.insert(path.clone(), fs::read(&path).unwrap());
+            found.push(entry.path());
         }
     }
 }
