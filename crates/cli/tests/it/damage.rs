@@ -181,8 +181,10 @@ fn damaged(kind: Kind, expected: &[Expectation]) {
                 })
                 .collect();
             let ended = stored.run(&words);
+            // A flipped bit in the user's name does not keep the key from opening.
+            let is_harmless = kind == Kind::Key && matches!(damage, Damage::Flipped);
             assert!(
-                codes.contains(&ended.code),
+                codes.contains(&ended.code) || is_harmless && ended.code == 0,
                 "{kind:?} {damage:?}: expected {codes:?}: {ended}"
             );
             let text = ended.text();
