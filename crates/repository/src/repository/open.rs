@@ -37,7 +37,7 @@ pub(super) async fn open(
     let place = Place { backend, location };
     let stored_config = place.read_config().await?;
     let (key, key_id) = place
-        .find_key(password, options.key_hint.as_deref())
+        .find_key(password, options.key_hint.as_deref(), Some(&stored_config))
         .await?;
     let json = key
         .open(&stored_config)
@@ -59,47 +59,18 @@ pub(super) async fn create(
 ) -> Result<Repository, OpenError> {
     let location = backend.location();
     let place = Place { backend, location };
-    place.require_empty().await?;
+    place.require_unused().await?;
     let config = new_config(options).map_err(|error| place.damaged_config(error))?;
-    let key = MasterKey::random();
-    let stored_config = key.seal(&config.to_json());
-    let key_file = place.new_key_file(&key, password, options.scrypt).await?;
-
     place
         .backend
         .create()
         .await
         .map_err(|source| place.storage(source))?;
-    // Somebody else may have been at the same work while the key was derived.
-    place.require_empty().await?;
-    let key_json = key_file.to_json();
-    let key_id = KeyId(Id::of(&key_json));
-    let key_handle = Handle::new(FileKind::Key, key_id.to_hex());
-    place
-        .backend
-        .write(&key_handle, Bytes::from(key_json))
-        .await
-        .map_err(|source| place.storage(source))?;
-    // The config comes last: it alone says that there is a repository.
-    match place
-        .backend
-        .write(&Handle::config(), Bytes::from(stored_config))
-        .await
-    {
-        Ok(()) => {}
-        Err(error) if error.kind == ErrorKind::AlreadyExists => {
-            // The key just written belongs to nothing.
-            place
-                .backend
-                .remove(&key_handle)
-                .await
-                .map_err(|source| place.storage(source))?;
-            return Err(OpenError::Exists {
-                location: place.location,
-            });
-        }
-        Err(source) => return Err(place.storage(source)),
-    }
+    let (key, key_id) = match place.leftover_key(password).await? {
+        Some(found) => found,
+        None => place.add_key(password, options.scrypt).await?,
+    };
+    place.add_config(&config, &key, key_id).await?;
     let opened = OpenOptions {
         compression: options.compression,
         ..OpenOptions::default()
@@ -159,23 +130,100 @@ impl Place {
         }
     }
 
-    async fn require_empty(&self) -> Result<(), OpenError> {
+    /// Refuses a place where a repository is, or where data lies whose config was lost. Keys alone are what a
+    /// creation leaves behind that was killed before it wrote the config: nothing can depend on them.
+    async fn require_unused(&self) -> Result<(), OpenError> {
         let exists = Repository::exists(&*self.backend)
             .await
             .map_err(|source| self.storage(source))?;
-        // Keys without a config are what is left of a repository whose config was lost.
-        let keys = match self.backend.list(FileKind::Key).await {
-            Ok(keys) => keys,
-            // The place itself is yet to be made.
-            Err(error) if error.is_not_found() => Vec::new(),
-            Err(source) => return Err(self.storage(source)),
-        };
-        if exists || !keys.is_empty() {
+        if exists {
             return Err(OpenError::Exists {
                 location: self.location.clone(),
             });
         }
+        if self.names(FileKind::Key).await?.is_empty() {
+            return Ok(());
+        }
+        for kind in [FileKind::Snapshot, FileKind::Index, FileKind::Pack] {
+            if !self.names(kind).await?.is_empty() {
+                return Err(OpenError::ConfigMissing {
+                    location: self.location.clone(),
+                });
+            }
+        }
         Ok(())
+    }
+
+    async fn names(&self, kind: FileKind) -> Result<Vec<backend::FileInfo>, OpenError> {
+        match self.backend.list(kind).await {
+            Ok(files) => Ok(files),
+            // The place itself is yet to be made.
+            Err(error) if error.is_not_found() => Ok(Vec::new()),
+            Err(source) => Err(self.storage(source)),
+        }
+    }
+
+    /// The key of a creation that did not get as far as the config, if this password opens one. It is taken over
+    /// rather than removed: its owner may still be at work.
+    async fn leftover_key(
+        &self,
+        password: &SecretString,
+    ) -> Result<Option<(MasterKey, KeyId)>, OpenError> {
+        if self.names(FileKind::Key).await?.is_empty() {
+            return Ok(None);
+        }
+        match self.find_key(password, None, None).await {
+            Ok(found) => Ok(Some(found)),
+            Err(OpenError::WrongPassword { .. } | OpenError::DamagedKey { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn add_key(
+        &self,
+        password: &SecretString,
+        params: Option<ScryptParams>,
+    ) -> Result<(MasterKey, KeyId), OpenError> {
+        let key = MasterKey::random();
+        let key_json = self.new_key_file(&key, password, params).await?.to_json();
+        // Somebody else may have been at the same work while the key was derived.
+        self.require_unused().await?;
+        let key_id = KeyId(Id::of(&key_json));
+        self.backend
+            .write(
+                &Handle::new(FileKind::Key, key_id.to_hex()),
+                Bytes::from(key_json),
+            )
+            .await
+            .map_err(|source| self.storage(source))?;
+        Ok((key, key_id))
+    }
+
+    /// Writes the config, which comes last: it alone says that there is a repository.
+    async fn add_config(
+        &self,
+        config: &Config,
+        key: &MasterKey,
+        key_id: KeyId,
+    ) -> Result<(), OpenError> {
+        let stored = Bytes::from(key.seal(&config.to_json()));
+        match self.backend.write(&Handle::config(), stored).await {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind == ErrorKind::AlreadyExists => {
+                // The faster one may have taken this key over; otherwise it belongs to nothing.
+                let theirs = self.read_config().await?;
+                if key.open(&theirs).is_err() {
+                    self.backend
+                        .remove(&Handle::new(FileKind::Key, key_id.to_hex()))
+                        .await
+                        .map_err(|source| self.storage(source))?;
+                }
+                Err(OpenError::Exists {
+                    location: self.location.clone(),
+                })
+            }
+            Err(source) => Err(self.storage(source)),
+        }
     }
 
     async fn read_config(&self) -> Result<Bytes, OpenError> {
@@ -197,11 +245,14 @@ impl Place {
             .map_err(|source| self.storage(source))
     }
 
-    /// The master key from the first key file that opens with this password.
+    /// The master key from the first key file that opens with this password, and whose master key opens the config
+    /// if one is given: a key that strayed in from elsewhere may have the same password. When none opens the config,
+    /// the first one that the password opens is returned, so that the damage is told and not the password blamed.
     async fn find_key(
         &self,
         password: &SecretString,
         hint: Option<&str>,
+        stored_config: Option<&[u8]>,
     ) -> Result<(MasterKey, KeyId), OpenError> {
         let mut keys = self
             .backend
@@ -214,13 +265,23 @@ impl Place {
             keys.sort_by_key(|info| !info.name.starts_with(hint));
         }
         let mut failure = None;
+        let mut stray = None;
         for info in keys {
             let Ok(id) = info.name.parse::<KeyId>() else {
                 tracing::warn!(name = info.name, "a key file has a name that is no id");
                 continue;
             };
             let problem = match self.try_key(id, info.size_bytes, password).await? {
-                TriedKey::Opened(key) => return Ok((*key, id)),
+                TriedKey::Opened(key)
+                    if stored_config.is_none_or(|config| key.open(config).is_ok()) =>
+                {
+                    return Ok((*key, id));
+                }
+                TriedKey::Opened(key) => {
+                    tracing::warn!(key = %id.short(), "a key file does not belong to this repository's config");
+                    stray.get_or_insert((*key, id));
+                    continue;
+                }
                 TriedKey::WrongPassword => continue,
                 TriedKey::Damaged(problem) => problem,
             };
@@ -230,6 +291,9 @@ impl Place {
                 key: id.short(),
                 source: problem,
             });
+        }
+        if let Some(stray) = stray {
+            return Ok(stray);
         }
         Err(failure.unwrap_or_else(|| OpenError::WrongPassword {
             location: self.location.clone(),

@@ -369,7 +369,7 @@ async fn nothing_is_created_where_something_is() {
         create(&memory).await,
         Err(OpenError::Exists { .. })
     ));
-    // Also when only the keys are left: the config may come back from a backup of the repository.
+    // Also when the config is gone: it may come back from a backup of the repository.
     memory.take(&Handle::config());
     assert!(matches!(
         try_open(memory.clone()).await,
@@ -377,7 +377,7 @@ async fn nothing_is_created_where_something_is() {
     ));
     assert!(matches!(
         create(&memory).await,
-        Err(OpenError::Exists { .. })
+        Err(OpenError::ConfigMissing { .. })
     ));
     assert_eq!(memory.handles().len(), before.len() - 1);
 }

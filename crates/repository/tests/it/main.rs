@@ -7,6 +7,7 @@
 )]
 
 mod check;
+mod create;
 mod fixtures;
 mod forget;
 mod keys;

@@ -1,0 +1,98 @@
+//! Creations that were killed or met a stray key.
+
+use std::sync::Arc;
+
+use backend::{Backend, ErrorKind, FileKind, Handle, Operation};
+use repository::key::ScryptParams;
+use repository::{CreateOptions, OpenError, OpenOptions, Repository};
+use secrecy::SecretString;
+use testkit::{Calls, Effect, Fault, FaultBackend, MemoryBackend};
+
+fn password() -> SecretString {
+    SecretString::from("password")
+}
+
+async fn create(
+    backend: Arc<dyn Backend>,
+    password: &SecretString,
+) -> Result<Repository, OpenError> {
+    let options = CreateOptions {
+        scrypt: Some(ScryptParams::FAST_FOR_TESTS),
+        ..CreateOptions::default()
+    };
+    Repository::create(backend, password, &options).await
+}
+
+/// A place where a creation ended between the key and the config.
+async fn half_created() -> MemoryBackend {
+    let memory = MemoryBackend::new();
+    let faulty = FaultBackend::new(memory.clone());
+    let fault = Fault::new(Effect::Fail(ErrorKind::Permanent));
+    faulty.inject(
+        fault
+            .on(Operation::Write)
+            .of(FileKind::Config)
+            .at(Calls::All),
+    );
+    create(Arc::new(faulty), &password()).await.unwrap_err();
+    assert_eq!(memory.handles_of(FileKind::Key).len(), 1);
+    memory
+}
+
+#[tokio::test]
+async fn a_creation_killed_before_its_config_is_finished_by_the_next() {
+    let memory = half_created().await;
+    create(Arc::new(memory.clone()), &password()).await.unwrap();
+    assert_eq!(
+        memory.handles_of(FileKind::Key).len(),
+        1,
+        "the key was taken over"
+    );
+    Repository::open(Arc::new(memory), &password(), &OpenOptions::default())
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_leftover_key_of_another_password_is_left_alone() {
+    let memory = half_created().await;
+    let other = SecretString::from("other");
+    create(Arc::new(memory.clone()), &other).await.unwrap();
+    assert_eq!(memory.handles_of(FileKind::Key).len(), 2);
+    Repository::open(Arc::new(memory), &other, &OpenOptions::default())
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_stray_key_with_the_same_password_does_not_close_the_repository() {
+    for _ in 0..4 {
+        let memory = MemoryBackend::new();
+        create(Arc::new(memory.clone()), &password()).await.unwrap();
+        let elsewhere = half_created().await;
+        let stray = elsewhere.handles_of(FileKind::Key).remove(0);
+        memory.put(&stray, elsewhere.get(&stray).unwrap());
+        // Which of the two keys is tried first depends on their random names.
+        Repository::open(Arc::new(memory), &password(), &OpenOptions::default())
+            .await
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn two_creations_at_once_leave_one_repository_that_opens() {
+    for _ in 0..8 {
+        let memory = MemoryBackend::new();
+        let (first, second) = (memory.clone(), memory.clone());
+        let (ours, theirs) = (password(), password());
+        let results = tokio::join!(
+            create(Arc::new(first), &ours),
+            create(Arc::new(second), &theirs)
+        );
+        assert!(results.0.is_ok() || results.1.is_ok());
+        assert!(memory.get(&Handle::config()).is_some());
+        Repository::open(Arc::new(memory), &password(), &OpenOptions::default())
+            .await
+            .unwrap();
+    }
+}
