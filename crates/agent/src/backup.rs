@@ -177,7 +177,8 @@ impl Progressing<'_> {
         let result = hooks::run(
             hook,
             &report::hook_data(self),
-            self.hook_deadline(),
+            // The session's own deadline comes by the token; a second timer would race with it.
+            hooks::DEFAULT_DEADLINE,
             self.stop.token(),
         )
         .await;
@@ -439,18 +440,5 @@ impl Progressing<'_> {
                 );
             }
         }
-    }
-
-    /// A hook never outlives the session's deadline.
-    fn hook_deadline(&self) -> Duration {
-        let left = self
-            .run
-            .spec
-            .time_out
-            .and_then(GoDuration::to_std)
-            .map(|deadline| time_left(self.run.identity.created, deadline, self.clock));
-        left.map_or(hooks::DEFAULT_DEADLINE, |left| {
-            left.min(hooks::DEFAULT_DEADLINE)
-        })
     }
 }

@@ -1,6 +1,6 @@
 //! One restore session of one host: hooks, the snapshots its rule selects, report (reference 1.8 and 4).
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use api::conditions::{Condition, ConditionStatus, condition_type, reason, set_condition};
 use api::duration::GoDuration;
@@ -112,7 +112,8 @@ impl Progressing<'_> {
         match hooks::run(
             hook,
             &self.hook_data("Running", ""),
-            self.hook_deadline(),
+            // The session's own deadline comes by the token; a second timer would race with it.
+            hooks::DEFAULT_DEADLINE,
             self.stop.token(),
         )
         .await
@@ -143,14 +144,6 @@ impl Progressing<'_> {
                 false
             }
         }
-    }
-
-    fn hook_deadline(&self) -> Duration {
-        let limit = self.run.spec.time_out.and_then(GoDuration::to_std);
-        let left = limit.map(|limit| limit.saturating_sub(self.started.elapsed()));
-        left.map_or(hooks::DEFAULT_DEADLINE, |left| {
-            left.min(hooks::DEFAULT_DEADLINE)
-        })
     }
 
     async fn restore(&mut self) -> Result<RestoredTotals, EngineError> {
