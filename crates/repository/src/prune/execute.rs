@@ -220,13 +220,15 @@ async fn repack_pack(
 ) -> Result<(), PruneError> {
     for range in reads(blobs) {
         let part = blobs[range].to_vec();
-        let (Some(first), Some(last)) = (part.first(), part.last()) else {
-            continue;
-        };
+        let Some(first) = part.first() else { continue };
         let start = first.offset;
-        let bytes = last.offset + last.length - start;
+        // A hostile index may name blobs that overlap, so the last one need not end last.
+        let ends = part
+            .iter()
+            .map(|blob| u64::from(blob.offset) + u64::from(blob.length));
+        let end = ends.max().unwrap_or(u64::from(start));
         let stored = repository
-            .read_pack(&pack, start.into(), bytes.into())
+            .read_pack(&pack, start.into(), end - u64::from(start))
             .await;
         let stored = stored.map_err(PruneError::Repack)?;
         let (decoder, saver) = (repository.clone(), writer.clone());
@@ -234,12 +236,14 @@ async fn repack_pack(
             let mut damaged = Vec::new();
             for blob in part {
                 let offset = (blob.offset - start) as usize;
-                let stored = &stored[offset..offset + blob.length as usize];
-                match decoder.decode_blob(&blob.handle, &blob.in_pack(pack), stored) {
-                    Ok(content) => {
+                let content = stored
+                    .get(offset..offset + blob.length as usize)
+                    .map(|stored| decoder.decode_blob(&blob.handle, &blob.in_pack(pack), stored));
+                match content {
+                    Some(Ok(content)) => {
                         saver.save_as(blob.handle, &content)?;
                     }
-                    Err(_) => damaged.push(blob.handle),
+                    Some(Err(_)) | None => damaged.push(blob.handle),
                 }
             }
             Ok(damaged)

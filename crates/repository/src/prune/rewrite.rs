@@ -16,12 +16,13 @@ pub(super) struct Rewrite {
 pub(super) fn rewrite(index: &Index, dropped: impl Iterator<Item = u32>) -> Rewrite {
     let dropped: HashSet<u32> = dropped.collect();
     let has_dropped = |packs: &[u32]| packs.iter().any(|pack| dropped.contains(pack));
-    let (replaced, kept): (Vec<_>, Vec<_>) = index
+    let replaced: Vec<_> = index
         .indexed_files()
         .iter()
-        .partition(|file| has_dropped(&file.packs) || file.blobs < FULL_BLOBS / 2);
+        .filter(|file| has_dropped(&file.packs) || file.blobs < FULL_BLOBS / 2)
+        .collect();
+    // A pack that a kept file names too is written again all the same: that file may name only a part of it.
     let mut done = dropped;
-    done.extend(kept.iter().flat_map(|file| &file.packs));
     let order = index.by_pack();
     let mut new = Vec::new();
     let mut current = IndexFile::default();
