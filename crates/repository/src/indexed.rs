@@ -18,6 +18,11 @@ use crate::writer::{BlobWriter, Novelty};
 /// Blobs from this size on are decoded off the asynchronous threads.
 const BLOCKING_BYTES: u32 = 64 << 10;
 
+/// No tree and no data blob is larger; restic's chunks end at 8 MiB. A crafted index must not be able to ask for
+/// any amount of memory.
+const MAX_TREE_BYTES: u32 = 256 << 20;
+const MAX_DATA_BYTES: u32 = 64 << 20;
+
 /// A repository with its index. Cheap to clone; the index is the state of the moment it was read,
 /// plus what writers made from it have stored since.
 #[derive(Clone, Debug)]
@@ -83,11 +88,13 @@ impl IndexedRepository {
         Err(failure)
     }
 
-    async fn load_copy(
+    /// The plaintext of one copy of a blob, verified against its id.
+    pub(crate) async fn load_copy(
         &self,
         handle: &BlobHandle,
         location: &BlobLocation,
     ) -> Result<Vec<u8>, LoadError> {
+        check_length(handle, location)?;
         let stored = self
             .read_pack(
                 &location.pack,
@@ -167,6 +174,7 @@ pub(crate) fn decode(
     location: &BlobLocation,
     stored: &[u8],
 ) -> Result<Vec<u8>, LoadError> {
+    check_length(handle, location)?;
     if stored.len() as u64 != u64::from(location.length) {
         let reason = format!(
             "{} bytes were read instead of {}",
@@ -193,6 +201,21 @@ pub(crate) fn decode(
     Ok(content)
 }
 
+/// Refuses lengths that no blob has, before memory is set aside for them.
+fn check_length(handle: &BlobHandle, location: &BlobLocation) -> Result<(), LoadError> {
+    let limit = match handle.kind {
+        BlobKind::Tree => MAX_TREE_BYTES,
+        BlobKind::Data => MAX_DATA_BYTES,
+    };
+    let bytes = location.plaintext_bytes().max(location.length.into());
+    if bytes > u64::from(limit) {
+        let reason =
+            format!("the index gives it {bytes} bytes, which is beyond the limit of {limit}");
+        return Err(damaged_in(handle, location, &reason));
+    }
+    Ok(())
+}
+
 fn damaged_in(handle: &BlobHandle, location: &BlobLocation, reason: &str) -> LoadError {
     let object = format!("{handle} in pack {}", location.pack.short());
     LoadError::Damaged {
@@ -205,5 +228,32 @@ fn damaged(handle: &BlobHandle, reason: String) -> LoadError {
     LoadError::Damaged {
         object: handle.to_string(),
         reason,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+
+    #[test]
+    fn lengths_that_no_blob_has_are_refused() {
+        let check = |kind, length, uncompressed| {
+            let id = BlobId(Id::of(b"blob"));
+            let location = BlobLocation {
+                pack: PackId(Id::of(b"pack")),
+                offset: 0,
+                length,
+                uncompressed_length: NonZeroU32::new(uncompressed),
+            };
+            check_length(&BlobHandle { kind, id }, &location).is_ok()
+        };
+        assert!(check(BlobKind::Data, 8 << 20, 0));
+        assert!(check(BlobKind::Data, 100, MAX_DATA_BYTES));
+        assert!(!check(BlobKind::Data, 100, MAX_DATA_BYTES + 1));
+        assert!(!check(BlobKind::Data, u32::MAX, 0));
+        assert!(check(BlobKind::Tree, 100, MAX_TREE_BYTES));
+        assert!(!check(BlobKind::Tree, 100, u32::MAX));
     }
 }

@@ -155,7 +155,7 @@ async fn repack(plan: &PrunePlan, lock: &Lock, progress: Progress<'_>) -> Result
         options,
         ..
     } = plan;
-    if decision.repack.is_empty() {
+    if decision.repack.is_empty() && decision.remove.is_empty() {
         return Ok(());
     }
     let order = {
@@ -167,6 +167,7 @@ async fn repack(plan: &PrunePlan, lock: &Lock, progress: Progress<'_>) -> Result
         must_compress: options.repack_uncompressed,
     };
     let writer = BlobWriter::new(repository, novelty, Some(lock.watch()));
+    secure_kept_copies(plan, lock, &order, &going, &writer).await?;
     let total = decision.repack.len() as u64;
     let done = AtomicU64::new(0);
     stream::iter(&decision.repack)
@@ -189,6 +190,47 @@ async fn repack(plan: &PrunePlan, lock: &Lock, progress: Progress<'_>) -> Result
         .await?;
     writer.finish().await.map_err(PruneError::Save)?;
     Ok(())
+}
+
+/// Reads the copies that stay of used blobs of which another copy goes. Until now nobody looked at them: where none
+/// is good, the blob is stored again from the copy that goes.
+async fn secure_kept_copies(
+    plan: &PrunePlan,
+    lock: &Lock,
+    order: &PackOrder,
+    going: &HashSet<u32>,
+    writer: &BlobWriter,
+) -> Result<(), PruneError> {
+    let repository = &plan.repository;
+    let index: &Index = repository.index();
+    let stays = |copy: &usize| !going.contains(&index.entry(*copy).1.pack);
+    let mut handles = HashSet::new();
+    for pack in plan.decision.remove.iter().chain(&plan.decision.repack) {
+        for (_, kind, entry) in order.of(index, *pack as usize) {
+            let handle = entry.handle(kind);
+            let mut copies = index.positions(&handle);
+            if plan.used.is_used(copies.start) && copies.any(|copy| stays(&copy)) {
+                handles.insert(handle);
+            }
+        }
+    }
+    stream::iter(handles)
+        .map(Ok)
+        .try_for_each_concurrent(PARALLEL_READS, |handle| async move {
+            lock.ensure_held().map_err(PruneError::Lock)?;
+            for copy in index.positions(&handle).filter(stays) {
+                let entry = index.entry(copy).1;
+                let location = entry.location(plan.pack_id(entry.pack));
+                match repository.load_copy(&handle, &location).await {
+                    Ok(_) => return Ok(()),
+                    Err(error) => {
+                        tracing::warn!(blob = %handle, pack = %location.pack.short(), %error, "the copy of a blob that stays is damaged");
+                    }
+                }
+            }
+            rescue(repository, writer, handle).await
+        })
+        .await
 }
 
 /// The used blobs of a pack of which no copy lies in a pack that stays.
@@ -278,13 +320,15 @@ async fn rescue(
 fn reads(blobs: &[PackedBlob]) -> Vec<Range<usize>> {
     let mut reads: Vec<Range<usize>> = Vec::new();
     for (number, blob) in blobs.iter().enumerate() {
-        let end = blob.offset + blob.length;
+        // Saturating, because a damaged index may say anything.
+        let end = blob.offset.saturating_add(blob.length);
         match reads.last_mut() {
             Some(read)
-                if blob
-                    .offset
-                    .saturating_sub(blobs[read.end - 1].offset + blobs[read.end - 1].length)
-                    <= MAX_GAP_BYTES
+                if blob.offset.saturating_sub(
+                    blobs[read.end - 1]
+                        .offset
+                        .saturating_add(blobs[read.end - 1].length),
+                ) <= MAX_GAP_BYTES
                     && end - blobs[read.start].offset <= MAX_READ_BYTES =>
             {
                 read.end = number + 1;

@@ -50,3 +50,65 @@ pub(super) fn rewrite(index: &Index, dropped: impl Iterator<Item = u32>) -> Rewr
         old: replaced.iter().map(|file| file.id).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blob::{BlobHandle, BlobKind};
+    use crate::id::{BlobId, Id, PackId};
+    use crate::index::{IndexBuilder, IndexedFile};
+    use crate::pack::PackedBlob;
+
+    fn pack(name: &str, blobs: std::ops::Range<u32>) -> IndexedPack {
+        let blob = |number: u32| PackedBlob {
+            handle: BlobHandle {
+                kind: BlobKind::Data,
+                id: BlobId(Id::of(&number.to_le_bytes())),
+            },
+            offset: number * 100,
+            length: 100,
+            uncompressed_length: None,
+        };
+        IndexedPack {
+            id: PackId(Id::of(name.as_bytes())),
+            blobs: blobs.map(blob).collect(),
+        }
+    }
+
+    #[test]
+    fn what_a_replaced_file_says_of_a_pack_survives_though_a_kept_file_names_the_pack_too() {
+        let kept_blobs = u32::try_from(FULL_BLOBS).unwrap();
+        let files = [
+            (Id::of(b"kept"), vec![pack("shared", 0..kept_blobs)]),
+            (
+                Id::of(b"replaced"),
+                vec![
+                    pack("dropped", 900_000..900_010),
+                    pack("shared", kept_blobs..kept_blobs + 10),
+                ],
+            ),
+        ];
+        let mut builder = IndexBuilder::default();
+        for (id, packs) in &files {
+            let file = IndexedFile {
+                id: IndexId(*id),
+                packs: packs.iter().map(|pack| builder.add(pack)).collect(),
+                blobs: packs.iter().map(|pack| pack.blobs.len()).sum(),
+            };
+            builder.add_file(file);
+        }
+        let index = builder.finish();
+        let dropped = PackId(Id::of(b"dropped"));
+        let number = (0..).zip(index.packs()).find(|(_, id)| **id == dropped);
+        let rewrite = rewrite(&index, number.map(|(number, _)| number).into_iter());
+        assert_eq!(rewrite.old, [IndexId(Id::of(b"replaced"))]);
+        let named: Vec<_> = rewrite.new.iter().flat_map(IndexFile::packs).collect();
+        assert!(named.iter().all(|pack| pack.id != dropped));
+        let wanted = &files[1].1[1].blobs;
+        assert!(
+            wanted
+                .iter()
+                .all(|blob| named.iter().any(|pack| pack.blobs.contains(blob)))
+        );
+    }
+}

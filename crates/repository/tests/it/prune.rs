@@ -426,3 +426,100 @@ async fn plain_data_is_compressed_once_when_asked() {
     sample::assert_whole(&after).await;
     restic.assert_check_is_clean();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_good_copy_is_not_removed_in_favour_of_a_damaged_one() {
+    let memory = MemoryBackend::new();
+    sample::create(memory.clone(), 2).await;
+    // Two writers that do not know of each other store the same blobs.
+    let (first, second) = (
+        sample::open(memory.clone()).await,
+        sample::open(memory.clone()).await,
+    );
+    for repository in [&first, &second] {
+        sample::save_snapshot(repository, sample::contents(1, 30))
+            .await
+            .unwrap();
+    }
+    let repository = sample::open(memory.clone()).await;
+    let plan = prune::plan(&repository, &[], &NOTHING_UNUSED)
+        .await
+        .unwrap();
+    let going: Vec<_> = plan
+        .removed_packs()
+        .chain(plan.repacked_packs())
+        .map(|pack| pack.to_hex())
+        .collect();
+    assert!(plan.removed_packs().count() > 0);
+    let mut damaged = 0;
+    for pack in memory.handles_of(FileKind::Pack) {
+        if !going.contains(&pack.name().to_owned()) {
+            memory.damage(&pack, |data| {
+                for byte in data.iter_mut().step_by(1000) {
+                    *byte ^= 1;
+                }
+            });
+            damaged += 1;
+        }
+    }
+    assert!(damaged > 0);
+    let lock = sample::lock(&repository, LockKind::Exclusive).await;
+    plan.execute(&lock, &|_| ()).await.unwrap();
+    lock.release().await.unwrap();
+    assert_eq!(sample::assert_whole(&sample::open(memory).await).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_whose_blobs_overlap_stops_prune_without_harm() {
+    let memory = MemoryBackend::new();
+    littered(memory.clone()).await;
+    let repository = sample::open(memory.clone()).await;
+    let before = memory.handles_of(FileKind::Index);
+    for (id, _) in repository.list(FileKind::Index).await.unwrap() {
+        let json = repository
+            .load_unpacked(FileKind::Index, &id)
+            .await
+            .unwrap();
+        let mut json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        for pack in json["packs"].as_array_mut().unwrap() {
+            let blobs = pack["blobs"].as_array_mut().unwrap();
+            if blobs.iter().any(|blob| blob["type"] == "tree") {
+                continue;
+            }
+            // The longest comes first and reaches beyond the end of all others.
+            blobs.sort_by_key(|blob| std::cmp::Reverse(blob["length"].as_u64()));
+            for (offset, blob) in blobs.iter_mut().enumerate() {
+                blob["offset"] = offset.into();
+            }
+        }
+        repository
+            .save_unpacked(FileKind::Index, &serde_json::to_vec(&json).unwrap())
+            .await
+            .unwrap();
+    }
+    for index in &before {
+        memory.take(index);
+    }
+    let packs: Vec<_> = sample::open(memory.clone()).await.index().packs().to_vec();
+    let error = run(&sample::open(memory.clone()).await, &NOTHING_UNUSED)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, PruneError::Repack(_)), "{error:?}");
+    let left = memory.handles_of(FileKind::Pack);
+    for pack in packs {
+        assert!(left.iter().any(|handle| handle.name() == pack.to_hex()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_folder_of_snapshots_does_not_mean_that_nothing_is_used() {
+    let scratch = Scratch::new();
+    let root = scratch.join("repository");
+    littered(LocalBackend::new(&root)).await;
+    let repository = sample::open(LocalBackend::new(&root)).await;
+    std::fs::rename(root.join("snapshots"), root.join("elsewhere")).unwrap();
+    let error = run(&repository, &NOTHING_UNUSED).await.unwrap_err();
+    assert!(matches!(error, PruneError::Load(_)), "{error:?}");
+    std::fs::rename(root.join("elsewhere"), root.join("snapshots")).unwrap();
+    assert_eq!(sample::assert_whole(&repository).await, 2);
+}
