@@ -35,7 +35,8 @@ pub trait Backend: Debug + Send + Sync {
     async fn stat(&self, handle: &Handle) -> Result<FileInfo, BackendError>;
 
     /// All objects of a kind in no particular order. Unfinished writes and foreign files are not listed.
-    /// A place that lacks the folder of this kind yields an empty list.
+    /// Where kinds have folders of their own, a missing one is [`ErrorKind::NotFound`] rather than an empty list,
+    /// except that of locks.
     async fn list(&self, kind: FileKind) -> Result<Vec<FileInfo>, BackendError>;
 
     /// The whole object.

@@ -10,7 +10,9 @@ use crate::{FileInfo, FileKind};
 /// Length of an object's name: a SHA-256 in hex.
 const NAME_DIGITS: usize = 64;
 
-/// All objects of a kind. A missing folder of the kind counts as empty, a missing root does not.
+/// All objects of a kind. A missing folder is an error, because what is not there must not look like what is empty:
+/// prune would take a repository that lost its snapshots for one that uses nothing. Locks and the folders of
+/// single prefixes come and go, and not every copy of a repository keeps them.
 pub(super) fn list(root: &Path, kind: FileKind) -> io::Result<Vec<FileInfo>> {
     if is_missing(root) {
         return Err(io::ErrorKind::NotFound.into());
@@ -19,17 +21,21 @@ pub(super) fn list(root: &Path, kind: FileKind) -> io::Result<Vec<FileInfo>> {
     match kind {
         FileKind::Config => found.extend(file_info("config".to_owned(), &root.join("config"))?),
         FileKind::Pack => {
-            for folder in entries(&root.join(kind.folder()))? {
+            for folder in fs::read_dir(root.join(kind.folder()))? {
                 let folder = folder?;
                 let name = folder.file_name();
                 let Some(prefix) = name.to_str().filter(|name| name.len() == 2 && is_hex(name))
                 else {
                     continue;
                 };
-                collect(&folder.path(), Some(prefix), &mut found)?;
+                collect(entries(&folder.path())?, Some(prefix), &mut found)?;
             }
         }
-        _ => collect(&root.join(kind.folder()), None, &mut found)?,
+        FileKind::Lock => collect(entries(&root.join(kind.folder()))?, None, &mut found)?,
+        _ => {
+            let entries = fs::read_dir(root.join(kind.folder()))?;
+            collect(entries, None, &mut found)?;
+        }
     }
     Ok(found)
 }
@@ -44,8 +50,12 @@ fn is_hex(text: &str) -> bool {
         .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-fn collect(folder: &Path, prefix: Option<&str>, found: &mut Vec<FileInfo>) -> io::Result<()> {
-    for entry in entries(folder)? {
+fn collect(
+    entries: impl Iterator<Item = io::Result<fs::DirEntry>>,
+    prefix: Option<&str>,
+    found: &mut Vec<FileInfo>,
+) -> io::Result<()> {
+    for entry in entries {
         let entry = entry?;
         let Ok(name) = entry.file_name().into_string() else {
             continue;
@@ -60,18 +70,11 @@ fn collect(folder: &Path, prefix: Option<&str>, found: &mut Vec<FileInfo>) -> io
     Ok(())
 }
 
-/// The entries of a folder; none when it is absent or no folder.
+/// The entries of a folder; none when it is absent.
 fn entries(folder: &Path) -> io::Result<impl Iterator<Item = io::Result<fs::DirEntry>>> {
     match fs::read_dir(folder) {
         Ok(entries) => Ok(Some(entries).into_iter().flatten()),
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-            ) =>
-        {
-            Ok(None.into_iter().flatten())
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None.into_iter().flatten()),
         Err(error) => Err(error),
     }
 }

@@ -139,6 +139,37 @@ async fn missing_folders_are_made_on_write_but_never_the_root() {
 }
 
 #[tokio::test]
+async fn what_is_not_there_does_not_look_empty() {
+    let (_folder, backend) = created().await;
+    for kind in FileKind::ALL {
+        if matches!(kind, FileKind::Config | FileKind::Lock) {
+            continue;
+        }
+        let folder = backend.root().join(kind.folder());
+        fs::remove_dir_all(&folder).unwrap();
+        let error = backend.list(kind).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::NotFound, "{kind:?}");
+        fs::write(&folder, "no folder").unwrap();
+        let error = backend.list(kind).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Permanent, "{kind:?}");
+    }
+    let locks = backend.root().join(FileKind::Lock.folder());
+    fs::remove_dir(&locks).unwrap();
+    assert!(backend.list(FileKind::Lock).await.unwrap().is_empty());
+    fs::write(&locks, "no folder").unwrap();
+    backend.list(FileKind::Lock).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_missing_folder_of_a_prefix_is_empty() {
+    let (_folder, backend) = created().await;
+    fs::remove_dir(backend.root().join("data/22")).unwrap();
+    assert!(backend.list(FileKind::Pack).await.unwrap().is_empty());
+    fs::write(backend.root().join("data/22"), "no folder").unwrap();
+    backend.list(FileKind::Pack).await.unwrap_err();
+}
+
+#[tokio::test]
 async fn a_missing_root_is_told_by_its_name() {
     let backend = LocalBackend::new("/nonexistent/repository");
     let errors = [
