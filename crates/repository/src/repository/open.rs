@@ -141,9 +141,6 @@ impl Place {
                 location: self.location.clone(),
             });
         }
-        if self.names(FileKind::Key).await?.is_empty() {
-            return Ok(());
-        }
         for kind in [FileKind::Snapshot, FileKind::Index, FileKind::Pack] {
             if !self.names(kind).await?.is_empty() {
                 return Err(OpenError::ConfigMissing {

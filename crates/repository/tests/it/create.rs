@@ -96,3 +96,21 @@ async fn two_creations_at_once_leave_one_repository_that_opens() {
             .unwrap();
     }
 }
+
+#[tokio::test]
+async fn data_without_config_is_never_taken_for_a_place_to_create_in() {
+    for kind in [FileKind::Snapshot, FileKind::Index, FileKind::Pack] {
+        for memory in [MemoryBackend::new(), half_created().await] {
+            memory.put(
+                &Handle::new(kind, "a".repeat(64)),
+                bytes::Bytes::from_static(b"data"),
+            );
+            let before = memory.handles();
+            let error = create(Arc::new(memory.clone()), &password())
+                .await
+                .unwrap_err();
+            assert!(matches!(error, OpenError::ConfigMissing { .. }), "{error}");
+            assert_eq!(memory.handles(), before);
+        }
+    }
+}
