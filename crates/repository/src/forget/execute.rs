@@ -50,7 +50,7 @@ impl ForgetPlan {
         let planned = ids.len();
         let backend = repository.backend();
         let removals = ids.into_iter().map(|id| async move {
-            if lock.lost().is_cancelled() {
+            if lock.ensure_held().is_err() {
                 return None;
             }
             Some((
