@@ -62,9 +62,9 @@ pub enum OpenError {
         /// The place.
         location: String,
     },
-    /// Keys and data are there, the config is not: it was lost, and creating a new one would lose the data for good.
+    /// Data is there, the config is not: it was lost, and creating a new one would lose the data for good.
     #[error(
-        "the repository at {location} has keys and data but no config file; bring the file `config` back from a copy"
+        "the repository at {location} has data but no config file; bring the file `config` back from a copy"
     )]
     ConfigMissing {
         /// The place.
