@@ -29,7 +29,7 @@ pub struct Arguments {
 
 const GUIDE: &str = "\
 Where to begin:
-  stash run examples/quickstart            act on manifests: back up on schedule, restore on demand
+  stash run /etc/stash                     act on manifests: back up on schedule, restore on demand
   stash get backupsessions                 what happened
   stash -r /srv/backup init                or work on a repository directly, with restic's verbs
   stash -r /srv/backup backup /home
@@ -50,8 +50,8 @@ pub struct GlobalOptions {
         long,
         global = true,
         env = "RESTIC_REPOSITORY",
-        value_name = "REPOSITORY",
-        hide_env_values = true
+        hide_env_values = true,
+        value_name = "REPOSITORY"
     )]
     pub repo: Option<String>,
 
@@ -60,6 +60,7 @@ pub struct GlobalOptions {
         long,
         global = true,
         env = "RESTIC_REPOSITORY_FILE",
+        hide_env_values = true,
         value_name = "FILE"
     )]
     pub repository_file: Option<PathBuf>,
@@ -70,6 +71,7 @@ pub struct GlobalOptions {
         long,
         global = true,
         env = "RESTIC_PASSWORD_FILE",
+        hide_env_values = true,
         value_name = "FILE"
     )]
     pub password_file: Option<PathBuf>,
@@ -79,21 +81,28 @@ pub struct GlobalOptions {
         long,
         global = true,
         env = "RESTIC_PASSWORD_COMMAND",
+        hide_env_values = true,
         value_name = "COMMAND"
     )]
     pub password_command: Option<String>,
 
     /// Id of the key to try first
-    #[arg(long, global = true, env = "RESTIC_KEY_HINT", value_name = "KEY")]
+    #[arg(
+        long,
+        global = true,
+        env = "RESTIC_KEY_HINT",
+        hide_env_values = true,
+        value_name = "KEY"
+    )]
     pub key_hint: Option<String>,
 
     /// Compression of new data
-    #[arg(long, global = true, env = "RESTIC_COMPRESSION", value_name = "LEVEL", default_value = "auto",
+    #[arg(long, global = true, env = "RESTIC_COMPRESSION", hide_env_values = true, value_name = "LEVEL", default_value = "auto",
           value_parser = ["off", "fastest", "auto", "better", "max"], hide_possible_values = false)]
     pub compression: String,
 
     /// Size at which a pack is uploaded, in MiB (4 to 128)
-    #[arg(long, global = true, env = "RESTIC_PACK_SIZE", value_name = "MIB", value_parser = clap::value_parser!(u32).range(0..=128))]
+    #[arg(long, global = true, env = "RESTIC_PACK_SIZE", hide_env_values = true, value_name = "MIB", value_parser = clap::value_parser!(u32).range(0..=128))]
     pub pack_size: Option<u32>,
 
     /// Do not lock the repository; only for reading

@@ -72,7 +72,6 @@ fn main() -> ExitCode {
     // A blocked read of stdin or a hung mount must not keep the process.
     runtime.shutdown_background();
     match result {
-        Ok(_) if context.cancel.is_cancelled() => Outcome::Interrupted.into(),
         Ok(outcome) => outcome.into(),
         Err(failure) => {
             let failure = if context.cancel.is_cancelled() {

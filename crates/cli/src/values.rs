@@ -15,7 +15,13 @@ use crate::failure::Failure;
 #[derive(Debug, Clone, Default, Args)]
 pub struct FilterOptions {
     /// Only snapshots of this host (repeatable)
-    #[arg(short = 'H', long = "host", value_name = "HOST", env = "RESTIC_HOST")]
+    #[arg(
+        short = 'H',
+        long = "host",
+        value_name = "HOST",
+        env = "RESTIC_HOST",
+        hide_env_values = true
+    )]
     pub hosts: Vec<String>,
     /// Only snapshots with all of these tags, `a,b` (repeatable: any of the lists)
     #[arg(long = "tag", value_name = "TAG[,TAG]")]
@@ -121,15 +127,7 @@ pub fn size(bytes: u64) -> String {
 }
 
 /// A time span for people: `m:ss`, or `h:mm:ss` from an hour on.
-pub fn clock(span: Duration) -> String {
-    let seconds = span.as_secs();
-    let (hours, minutes, rest) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    if hours > 0 {
-        format!("{hours}:{minutes:02}:{rest:02}")
-    } else {
-        format!("{minutes}:{rest:02}")
-    }
-}
+pub use session::text::processing_time as clock;
 
 #[cfg(test)]
 mod tests {
@@ -140,12 +138,6 @@ mod tests {
         assert_eq!(size(17), "17 B");
         assert_eq!(size(1024), "1.000 KiB");
         assert_eq!(size(1_342_177_280), "1.250 GiB");
-    }
-
-    #[test]
-    fn spans_grow_an_hour_when_they_need_it() {
-        assert_eq!(clock(Duration::from_secs(65)), "1:05");
-        assert_eq!(clock(Duration::from_secs(3661)), "1:01:01");
     }
 
     #[test]

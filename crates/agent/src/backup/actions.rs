@@ -142,13 +142,10 @@ impl Progressing<'_> {
         };
         let this = report::time(self.run.identity.created);
         let status = RepositoryStatus {
-            first_backup_time: self
-                .run
-                .repository
-                .first_backup_time
-                .clone()
-                .or_else(|| census.first_snapshot.map(report::time))
-                .or_else(|| Some(this.clone())),
+            first_backup_time: self.run.repository.first_backup_time.clone().or_else(|| {
+                let first = census.first_snapshot.unwrap_or(self.run.identity.created);
+                Some(report::time(first.min(self.run.identity.created)))
+            }),
             last_backup_time: Some(this),
             integrity: Some(integrity),
             total_size: Some(session::text::size(census.stored_bytes)),

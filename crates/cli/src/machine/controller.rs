@@ -116,7 +116,12 @@ impl Controller {
     async fn run_once(&self) -> Result<Outcome, Failure> {
         let mut tasks = JoinSet::new();
         let mut skipped = 0;
+        let requests = self.inner.store.requests()?;
         for configuration in &self.inner.desired.configurations {
+            let key = key_of(configuration);
+            if requests.iter().any(|request| request.invoker == key) {
+                continue;
+            }
             if configuration.spec.paused {
                 skipped += 1;
                 self.say(&format!(
@@ -130,7 +135,7 @@ impl Controller {
                 controller.back_up_with_retries(&configuration).await
             });
         }
-        for request in self.inner.store.requests()? {
+        for request in requests {
             let Some(configuration) = self.configuration(&request.invoker).cloned() else {
                 continue;
             };
@@ -163,7 +168,9 @@ impl Controller {
             },
             self.inner.store.directory().display()
         ));
-        Ok(if good == ended.len() {
+        Ok(if self.is_stopping() {
+            Outcome::Interrupted
+        } else if good == ended.len() {
             Outcome::Done
         } else {
             Outcome::Failed

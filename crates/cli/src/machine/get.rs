@@ -32,20 +32,32 @@ pub struct GetOptions {
     watch: bool,
 }
 
+/// Where the state lies.
+#[derive(Debug, Clone, Args)]
+pub struct StateDirectory {
+    /// Directory of status, sessions and history [default: /var/lib/stash for root, else ~/.local/state/stash]
+    #[arg(
+        long,
+        env = "STASH_STATE_DIR",
+        hide_env_values = true,
+        value_name = "DIR"
+    )]
+    pub state_dir: Option<PathBuf>,
+}
+
 /// Where the state lies and which namespace is meant.
 #[derive(Debug, Clone, Args)]
 pub struct Place {
-    /// Directory of status, sessions and history [default: /var/lib/stash for root, else ~/.local/state/stash]
-    #[arg(long, env = "STASH_STATE_DIR", value_name = "DIR")]
-    pub state_dir: Option<PathBuf>,
+    #[command(flatten)]
+    directory: StateDirectory,
     /// Namespace; all when not given
     #[arg(short, long)]
     pub namespace: Option<String>,
 }
 
-impl Place {
+impl StateDirectory {
     /// The state directory: as given, or the system's for root and the user's otherwise.
-    pub fn state_directory(&self) -> Result<PathBuf, Failure> {
+    pub fn path(&self) -> Result<PathBuf, Failure> {
         if let Some(directory) = &self.state_dir {
             return Ok(directory.clone());
         }
@@ -61,10 +73,12 @@ impl Place {
             Failure::new("No state directory is known").with_hint("Give `--state-dir DIR`.")
         })
     }
+}
 
+impl Place {
     /// The state as left by `stash run`.
     pub fn open(&self) -> Result<StateStore, Failure> {
-        StateStore::open_shared(&self.state_directory()?).map_err(|error| {
+        StateStore::open_shared(&self.directory.path()?).map_err(|error| {
             Failure::from(error).with_hint(
                 "Start `stash run MANIFESTS…` first, or name its directory with `--state-dir`.",
             )
@@ -299,7 +313,6 @@ fn columns_of(kind: &str) -> Vec<Column> {
     let extra = match kind {
         "Repository" => vec![Column::text("Location", ".status.location")],
         "BackupConfiguration" => vec![Column::text("Repository", ".spec.repository.name")],
-        "BackupSession" | "RestoreSession" => vec![Column::text("Message", ".status.message")],
         "Snapshot" => vec![
             Column::text("Paths", ".status.paths"),
             Column::text("Tags", ".status.tags"),

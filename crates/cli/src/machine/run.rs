@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::controller::{Controller, Mode};
 use super::desired::Desired;
-use super::get::Place;
+use super::get::StateDirectory;
 use super::state::StateStore;
 use super::validate;
 use crate::Context;
@@ -20,7 +20,7 @@ use crate::failure::{Failure, Outcome};
 /// Status and history lie in the state directory; `stash get` and `stash describe` show them.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  stash run examples/quickstart          until stopped\n  stash run --once examples/quickstart   each configuration once, then exit with the result\n  cat all.yaml | stash run -"
+    after_help = "Examples:\n  stash run /etc/stash          until stopped\n  stash run --once /etc/stash   each configuration once, then exit with the result\n  cat all.yaml | stash run -"
 )]
 pub struct RunOptions {
     /// Manifests: files, folders, or `-`
@@ -30,7 +30,7 @@ pub struct RunOptions {
     #[arg(long)]
     once: bool,
     #[command(flatten)]
-    place: Place,
+    directory: StateDirectory,
 }
 
 /// Checks the manifests, takes the state directory, and hands over to the controller.
@@ -44,7 +44,7 @@ pub async fn run(context: &Arc<Context>, options: RunOptions) -> Result<Outcome,
         )
         .with_hint("See `examples/quickstart` for a complete set."));
     }
-    let directory = options.place.state_directory()?;
+    let directory = options.directory.path()?;
     let store = StateStore::open_owned(&directory).map_err(|error| {
         Failure::from(error)
             .with_hint("Name another directory with `--state-dir`, or stop the other `stash run`.")

@@ -147,7 +147,7 @@ pub struct StateStore {
 impl StateStore {
     /// Opens the directory as its only owner, making it when absent (mode 0700).
     pub fn open_owned(directory: &Path) -> Result<Self, StateError> {
-        use std::os::unix::fs::DirBuilderExt;
+        use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
         let failed = |source| StateError::Directory {
             directory: directory.to_owned(),
             source,
@@ -161,6 +161,7 @@ impl StateStore {
             .create(true)
             .truncate(false)
             .write(true)
+            .mode(0o600)
             .open(directory.join(OWNER_FILE))
             .map_err(failed)?;
         let owner =

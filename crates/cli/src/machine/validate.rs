@@ -14,7 +14,7 @@ use crate::failure::{Failure, Outcome};
 
 /// Check manifests without starting or writing anything
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  stash validate examples/quickstart")]
+#[command(after_help = "Example:\n  stash validate /etc/stash")]
 pub struct ValidateOptions {
     /// Manifests: files, folders, or `-`
     #[arg(required = true, value_name = "PATH")]

@@ -84,7 +84,13 @@ pub struct BackupArguments {
     #[arg(long, value_name = "TAG[,TAG]")]
     tag: Vec<String>,
     /// Host of the snapshot instead of this machine's name
-    #[arg(short = 'H', long, value_name = "HOST", env = "RESTIC_HOST")]
+    #[arg(
+        short = 'H',
+        long,
+        value_name = "HOST",
+        env = "RESTIC_HOST",
+        hide_env_values = true
+    )]
     host: Option<String>,
     /// Time of the snapshot, as `2026-01-31 23:59:59`, instead of now
     #[arg(long, value_name = "MOMENT", value_parser = moment)]
@@ -118,7 +124,7 @@ pub struct BackupArguments {
     #[arg(long)]
     no_scan: bool,
     /// Read this many files at the same time
-    #[arg(long, value_name = "N", env = "RESTIC_READ_CONCURRENCY", value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, value_name = "N", env = "RESTIC_READ_CONCURRENCY", hide_env_values = true, value_parser = clap::value_parser!(u16).range(1..=64))]
     read_concurrency: Option<u16>,
 
     /// Files and folders, or the command after `--`

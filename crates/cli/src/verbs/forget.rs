@@ -74,7 +74,12 @@ pub struct ForgetOptions {
     unsafe_allow_remove_all: bool,
 
     /// Only snapshots of this host (repeatable)
-    #[arg(long = "host", value_name = "HOST", env = "RESTIC_HOST")]
+    #[arg(
+        long = "host",
+        value_name = "HOST",
+        env = "RESTIC_HOST",
+        hide_env_values = true
+    )]
     hosts: Vec<String>,
     /// Only snapshots with all of these tags (repeatable: any of the lists)
     #[arg(long = "tag", value_name = "TAG[,TAG]")]

@@ -24,11 +24,21 @@ pub struct InitOptions {
     copy_chunker_params: bool,
 
     /// The repository whose chunker parameters are copied
-    #[arg(long, value_name = "REPOSITORY", env = "RESTIC_FROM_REPOSITORY")]
+    #[arg(
+        long,
+        value_name = "REPOSITORY",
+        env = "RESTIC_FROM_REPOSITORY",
+        hide_env_values = true
+    )]
     from_repo: Option<String>,
 
     /// File that holds the password of that repository
-    #[arg(long, value_name = "FILE", env = "RESTIC_FROM_PASSWORD_FILE")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "RESTIC_FROM_PASSWORD_FILE",
+        hide_env_values = true
+    )]
     from_password_file: Option<std::path::PathBuf>,
 }
 

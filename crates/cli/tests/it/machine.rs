@@ -438,11 +438,7 @@ fn a_trigger_starts_a_session_and_a_signal_ends_the_controller_cleanly() {
     );
     running.signal(nix::sys::signal::Signal::SIGTERM);
     let output = running.wait();
-    assert!(
-        matches!(output.status.code(), Some(0 | 130)),
-        "{}",
-        both(&output)
-    );
+    assert!(output.status.success(), "{}", both(&output));
     assert_eq!(machine.lock_files(), 0);
     let refused = machine.run(&["trigger", "home"]);
     assert!(

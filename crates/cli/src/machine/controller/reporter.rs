@@ -123,6 +123,9 @@ impl Reporter for StoreReporter {
             agent::EventKind::Normal => EventKind::Normal,
             agent::EventKind::Warning => EventKind::Warning,
         };
+        if reason == "FilesNotReadable" {
+            self.context.printer.warning(message);
+        }
         Ok(self.store.record_event(
             &self.session,
             kind,
@@ -215,11 +218,11 @@ pub fn result_line(name: &str, session: &BackupSession) -> String {
         .chain(of_targets)
         .filter(|condition| condition.is_false())
     {
-        line.push_str(&format!(
-            "\n  {}: {}",
-            condition.type_,
-            condition.message.as_deref().unwrap_or_default()
-        ));
+        let message = condition.message.as_deref().unwrap_or_default();
+        if !message.is_empty() && line.contains(message) {
+            continue;
+        }
+        line.push_str(&format!("\n  {}: {message}", condition.type_));
     }
     line
 }

@@ -1,5 +1,6 @@
 //! Tables of the state database and how they grow from version to version.
 
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -45,7 +46,19 @@ pub fn connect(directory: &Path) -> Result<Connection, StateError> {
         directory: directory.to_owned(),
         source,
     };
-    let mut connection = Connection::open(directory.join(FILE)).map_err(failed)?;
+    let file = directory.join(FILE);
+    // SQLite gives its other files the mode of the database.
+    std::fs::File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&file)
+        .map_err(|source| StateError::Directory {
+            directory: directory.to_owned(),
+            source,
+        })?;
+    let mut connection = Connection::open(file).map_err(failed)?;
     connection
         .busy_timeout(Duration::from_secs(10))
         .map_err(failed)?;
