@@ -26,6 +26,8 @@ pub struct LoadOutcome {
     pub objects: Vec<Manifest>,
     /// Every error and warning about single objects, in the order of the texts.
     pub problems: Vec<Problem>,
+    /// Objects with errors that could be read all the same, so that every further rule can be asked about them.
+    pub flawed: Vec<Manifest>,
     /// The objects that were refused, as far as they could be named.
     pub refused: Vec<ObjectKey>,
 }
@@ -234,7 +236,10 @@ impl Loader<'_> {
         self.outcome.problems.extend(problems);
         match manifest {
             Some(manifest) if !has_errors => self.outcome.objects.push(manifest),
-            _ => self.outcome.refused.push(key),
+            flawed => {
+                self.outcome.flawed.extend(flawed);
+                self.outcome.refused.push(key);
+            }
         }
     }
 

@@ -19,7 +19,7 @@ use crate::v1beta1::{RepositoryRef, Snapshotter};
 pub fn check_set(outcome: &LoadOutcome) -> Vec<Problem> {
     let set = Set::of(outcome);
     let mut problems = duplicates(&outcome.objects);
-    for manifest in &outcome.objects {
+    for manifest in outcome.objects.iter().chain(&outcome.flawed) {
         let found = match &manifest.object {
             AnyObject::Secret(_) => Vec::new(),
             AnyObject::Repository(repository) => set.check_repository(manifest, repository),

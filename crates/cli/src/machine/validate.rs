@@ -58,7 +58,7 @@ pub fn check(context: &Context, paths: &[PathBuf]) -> Result<Option<Desired>, Fa
     let mut outcome = load_manifests(&documents);
     let mut problems = std::mem::take(&mut outcome.problems);
     problems.extend(rules::check_set(&outcome));
-    for manifest in &outcome.objects {
+    for manifest in outcome.objects.iter().chain(&outcome.flawed) {
         let of_machine = rules::needs_cluster(&manifest.object)
             .into_iter()
             .chain(argument_problems(&manifest.object))

@@ -526,14 +526,6 @@ spec:
   backend:
     local: {{hostPath: {{path: {folder}/repository}}, mountPath: /stash}}
     s3: {{endpoint: s3.example.org, bucket: b}}
-    storageSecretName: repository-secret
----
-apiVersion: stash.appscode.com/v1alpha1
-kind: Repository
-metadata: {{name: other, namespace: demo}}
-spec:
-  backend:
-    local: {{hostPath: {{path: {folder}/other}}, mountPath: /safe}}
     storageSecretName: absent
 ---
 apiVersion: stash.appscode.com/v1beta1
@@ -542,7 +534,7 @@ metadata: {{name: home, namespace: demo}}
 spec:
   schedule: 'every day'
   repository: {{name: local}}
-  target: {{pathes: [/srv]}}
+  target: {{pathes: [/srv], args: [--verbose]}}
   retentionPolicy: {{name: nothing, prune: true}}
 "
         ),
@@ -558,6 +550,7 @@ spec:
         for part in [
             "/stash",
             "absent",
+            "--verbose",
             "every day",
             "pathes",
             "keeps nothing",
