@@ -2,12 +2,15 @@
 
 use std::error::Error;
 use std::fmt;
+use std::time::Duration;
 
 use crate::Handle;
 
 /// What was being done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operation {
+    /// Getting a token or an upload address.
+    Authenticate,
     /// Making the place ready.
     Create,
     /// Reading size and existence.
@@ -25,6 +28,7 @@ pub enum Operation {
 impl fmt::Display for Operation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
+            Self::Authenticate => "authenticate for",
             Self::Create => "create",
             Self::Stat => "stat",
             Self::List => "list",
@@ -38,14 +42,22 @@ impl fmt::Display for Operation {
 /// The kinds of failure that callers tell apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
-    /// The object, or the place itself, does not exist.
+    /// The object does not exist.
     NotFound,
+    /// The bucket, container or account that the object would lie in does not exist.
+    PlaceNotFound,
     /// An object of this name exists.
     AlreadyExists,
     /// The object ends before the range that was asked for.
     TooShort,
-    /// The store refuses this to these credentials.
+    /// The store does not know these credentials, or they have expired.
+    Unauthenticated,
+    /// The store knows these credentials and refuses them this operation.
     PermissionDenied,
+    /// The server's certificate is not to be trusted, or it does not trust ours.
+    Untrusted,
+    /// The clock of this machine is too far from that of the store.
+    ClockSkew,
     /// The place can be read but not written.
     ReadOnly,
     /// No room is left.
@@ -68,6 +80,8 @@ pub struct BackendError {
     pub object: String,
     /// The place, without credentials.
     pub location: String,
+    /// How long the store asks to wait before the next attempt.
+    pub retry_after: Option<Duration>,
     /// The service's own word.
     #[source]
     pub source: Option<Box<dyn Error + Send + Sync>>,
@@ -87,6 +101,7 @@ impl BackendError {
             operation,
             object: handle.to_string(),
             location: location.into(),
+            retry_after: None,
             source,
         }
     }
@@ -105,9 +120,13 @@ impl BackendError {
 const fn reason(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::NotFound => ": it does not exist",
+        ErrorKind::PlaceNotFound => ": the bucket or container does not exist",
         ErrorKind::AlreadyExists => ": it exists already",
         ErrorKind::TooShort => ": it is shorter than expected",
+        ErrorKind::Unauthenticated => ": the credentials are refused",
         ErrorKind::PermissionDenied => ": permission denied",
+        ErrorKind::Untrusted => ": the connection cannot be trusted",
+        ErrorKind::ClockSkew => ": the clocks differ too much",
         ErrorKind::ReadOnly => ": the storage is read-only",
         ErrorKind::NoSpace => ": no space is left",
         ErrorKind::Temporary => ": the storage did not answer",

@@ -3,18 +3,29 @@
 //! A backend stores opaque, immutable objects under a [`Handle`] (a kind and a name).
 //! It knows the layout of a repository's folders, but nothing of blobs, keys or encryption.
 
+mod bandwidth;
 mod error;
 mod handle;
+mod http;
 mod local;
+mod meter;
+mod service;
+mod variables;
 
+pub use crate::http::{ClientCertificate, HttpOptions};
+pub use bandwidth::Bandwidth;
 pub use error::{BackendError, ErrorKind, Operation};
 pub use handle::{FileInfo, FileKind, Handle};
 pub use local::LocalBackend;
+pub use meter::{Count, Meter};
+pub use service::{RestBackend, RestOptions};
+pub use variables::{SetupError, Variables};
 
 use std::fmt::Debug;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::StreamExt;
 
 /// Where the objects of one repository live.
 ///
@@ -56,4 +67,22 @@ pub trait Backend: Debug + Send + Sync {
 
     /// Removes an object. Removing an absent object is not an error.
     async fn remove(&self, handle: &Handle) -> Result<(), BackendError>;
+
+    /// Removes many objects, where the store can with few requests. Returns what could not be removed and why.
+    async fn remove_many(&self, handles: &[Handle]) -> Vec<(Handle, BackendError)> {
+        futures::stream::iter(handles.to_vec())
+            .map(|handle| async move {
+                let result = self.remove(&handle).await;
+                result.err().map(|error| (handle, error))
+            })
+            .buffer_unordered(self.connections().max(1))
+            .filter_map(std::future::ready)
+            .collect()
+            .await
+    }
+
+    /// Scheme, host and port of the server; nothing for a folder.
+    fn endpoint(&self) -> Option<String> {
+        None
+    }
 }

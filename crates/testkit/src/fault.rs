@@ -217,6 +217,7 @@ impl FaultBackend {
             operation,
             object: handle.map_or_else(|| "the place".to_owned(), Handle::to_string),
             location: self.inner.location(),
+            retry_after: None,
             source: Some("injected by the test".into()),
         };
         for effect in &effects {

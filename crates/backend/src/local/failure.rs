@@ -30,6 +30,7 @@ pub(super) fn backend_error(
         operation,
         object,
         location: root.display().to_string(),
+        retry_after: None,
         source: Some(source),
     }
 }

@@ -175,6 +175,7 @@ async fn check_others(
         operation: backend::Operation::List,
         object: "lock files".to_owned(),
         location: repository.location(),
+        retry_after: None,
         source: Some("the locks changed in every listing".into()),
     };
     Err(LockError::Storage {
