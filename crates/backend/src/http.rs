@@ -25,7 +25,8 @@ use crate::meter::Meter;
 use crate::variables::SetupError;
 use crate::{ErrorKind, Operation};
 
-pub(crate) use failure::{HttpFailure, Refusal, kind_of_status};
+pub(crate) use failure::{HttpFailure, Refusal, kind_of_status, tls_words};
+pub(crate) use tls::configuration as tls_configuration;
 
 /// How servers are reached. Shared by all services of a run.
 #[derive(Clone)]

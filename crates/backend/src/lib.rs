@@ -4,6 +4,7 @@
 //! It knows the layout of a repository's folders, but nothing of blobs, keys or encryption.
 
 mod bandwidth;
+pub mod doctor;
 mod error;
 mod handle;
 mod http;

@@ -140,6 +140,11 @@ impl Cause {
     }
 }
 
+/// Why a handshake failed, in words.
+pub(crate) fn tls_words(error: &io::Error) -> String {
+    Cause::recognise(error).map_or_else(|| error.to_string(), |cause| cause.to_string())
+}
+
 fn certificate_words(reason: &CertificateError) -> String {
     match reason {
         CertificateError::UnknownIssuer => {

@@ -13,7 +13,7 @@ use crate::http::{ClientCertificate, HttpOptions};
 use crate::variables::SetupError;
 
 /// The TLS side of the options.
-pub(super) fn configuration(options: &HttpOptions) -> Result<ClientConfig, SetupError> {
+pub(crate) fn configuration(options: &HttpOptions) -> Result<ClientConfig, SetupError> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()

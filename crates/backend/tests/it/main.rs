@@ -7,5 +7,6 @@
     reason = "tests"
 )]
 
+mod doctor;
 mod local;
 mod local_refused;
