@@ -109,13 +109,14 @@ impl Cause {
                 Self::UnknownHost(text)
             });
         }
-        // An I/O error hides what it wraps from `source`.
+        // An I/O error hides what it wraps from `source`, and may wrap another one.
         let inner = error
             .downcast_ref::<io::Error>()
             .and_then(io::Error::get_ref);
-        let tls = error
-            .downcast_ref::<rustls::Error>()
-            .or_else(|| inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()))?;
+        if let Some(inner) = inner {
+            return Self::recognise(inner);
+        }
+        let tls = error.downcast_ref::<rustls::Error>()?;
         Some(Self::of_tls(tls))
     }
 
