@@ -19,6 +19,10 @@ mod random;
 mod scratch;
 pub mod tree;
 
+pub mod certificates;
+mod serving;
+pub mod stub;
+
 mod restic;
 
 pub use everything::{build_everything_tree, build_plain_tree};
