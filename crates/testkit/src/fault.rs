@@ -38,6 +38,18 @@ pub enum Calls {
     From(usize),
 }
 
+impl Calls {
+    /// Whether the call of this number, counted from 1, is one of them.
+    pub const fn include(self, number: usize) -> bool {
+        match self {
+            Self::All => true,
+            Self::Nth(nth) => number == nth,
+            Self::First(count) => number <= count,
+            Self::From(nth) => number >= nth,
+        }
+    }
+}
+
 /// A fault: which calls, and what happens to them.
 #[derive(Debug, Clone)]
 pub struct Fault {
@@ -186,13 +198,7 @@ impl FaultBackend {
                 && fault.kind.is_none_or(|kind| call.kind == Some(kind));
             if is_match {
                 *seen += 1;
-                let is_hit = match fault.calls {
-                    Calls::All => true,
-                    Calls::Nth(nth) => *seen == nth,
-                    Calls::First(count) => *seen <= count,
-                    Calls::From(nth) => *seen >= nth,
-                };
-                effects.extend(is_hit.then_some(fault.effect));
+                effects.extend(fault.calls.include(*seen).then_some(fault.effect));
             }
         }
         state.calls.push(call);

@@ -1,7 +1,8 @@
 //! Doubles and fixtures that the test suites share; a dev-dependency only.
 //!
 //! A double exists for what no real part can do on demand: [`MemoryBackend`] for speed and direct damage,
-//! [`FaultBackend`] for failures at a chosen call. [`Restic`] is the real program as oracle. [`everything`]
+//! [`FaultBackend`] for failures at a chosen call, [`proxy`] for failures of the network before a real server, [`relay`]
+//! for distance, [`certificates`] and [`stub`] for what no real server shows on demand. [`Restic`] is the real program as oracle. [`everything`]
 //! builds a folder with all that a Unix file can be, [`tree`] describes and compares folders.
 
 #![allow(
@@ -20,6 +21,8 @@ mod scratch;
 pub mod tree;
 
 pub mod certificates;
+pub mod proxy;
+pub mod relay;
 mod serving;
 pub mod stub;
 
