@@ -1,9 +1,11 @@
 //! Doubles and fixtures that the test suites share; a dev-dependency only.
 //!
 //! A double exists for what no real part can do on demand: [`MemoryBackend`] for speed and direct damage,
-//! [`FaultBackend`] for failures at a chosen call, [`proxy`] for failures of the network before a real server, [`relay`]
-//! for distance, [`certificates`] and [`stub`] for what no real server shows on demand. [`Restic`] is the real program as oracle. [`everything`]
-//! builds a folder with all that a Unix file can be, [`tree`] describes and compares folders.
+//! [`FaultBackend`] for failures at a chosen call, [`proxy`] for failures of the network before a real
+//! server, [`relay`] for distance, [`certificates`] and [`stub`] for what no real server shows on demand.
+//! [`Restic`] is the real program as oracle, [`servers`] tells where the real servers listen.
+//! [`everything`] builds a folder with all that a Unix file can be, [`tree`] describes and compares
+//! folders.
 
 #![allow(
     clippy::panic,
@@ -27,6 +29,7 @@ mod serving;
 pub mod stub;
 
 mod restic;
+pub mod servers;
 
 pub use everything::{build_everything_tree, build_plain_tree};
 pub use fault::{Call, Calls, Effect, Fault, FaultBackend};

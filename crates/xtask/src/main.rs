@@ -1,7 +1,7 @@
 //! The task runner: `cargo xtask COMMAND`.
 //!
-//! Owns the checks of this repository, the installation of the tools that tests need, the test run
-//! and the benchmark. It knows nothing about backups: it drives cargo and finished binaries.
+//! Owns the checks of this repository, the installation of the tools and servers that tests need, the
+//! test run and the benchmark. It knows nothing about backups: it drives cargo and finished binaries.
 
 mod failure;
 mod report;
@@ -16,6 +16,7 @@ mod sizes;
 
 mod bench;
 mod ci;
+mod servers;
 mod suite;
 mod tally;
 mod tools;
@@ -67,6 +68,8 @@ enum Task {
     },
     /// Install the tools that tests compare with (restic)
     Tools,
+    /// Install, start and stop the real servers that backend tests talk to
+    Servers(servers::ServersOptions),
     /// Measure `stash` against restic and write the table into docs/performance.md
     Bench(bench::BenchOptions),
     /// Run one command and write what it used as JSON (a helper of `bench`)
@@ -98,6 +101,7 @@ fn run(task: Task) -> Result<(), Failure> {
         Task::Markers => markers::check(&workspace),
         Task::Generate { check } => generated::run(&workspace, check),
         Task::Tools => tools::install(&workspace).map(drop),
+        Task::Servers(options) => servers::run(options),
         Task::Bench(options) => bench::run(&workspace, &options),
         Task::Measure(_) => Ok(()),
     }

@@ -1,12 +1,14 @@
-//! The whole test run behind `scripts/test`: the checks of `ci`, every test including the heavy ones,
-//! and the quickstart of the README.
+//! The whole test run behind `scripts/test`: the checks of `ci`, every test including the heavy ones and
+//! those that need servers, and the quickstart of the README.
 
 use std::process::Command;
 use std::time::Instant;
 
 use crate::ci::{documents, static_checks, step};
 use crate::failure::Failure;
+use crate::servers::{self, Guard};
 use crate::tally::Tally;
+use crate::tools::Restic;
 use crate::workspace::Workspace;
 use crate::{report, tools};
 
@@ -19,11 +21,7 @@ pub fn run(workspace: &Workspace, no_quickstart: bool) -> Result<(), Failure> {
     static_checks(workspace)?;
 
     let mut tally = Tally::default();
-    let all = ["test", "--workspace", "--all-targets", "--no-fail-fast"];
-    let mut tests = workspace.cargo(&all);
-    tests.args(["--", "--include-ignored", "--show-output"]);
-    restic.offer_to(&mut tests);
-    let tested = step("tests, heavy ones included", || tally.run(&mut tests));
+    let tested = with_servers(workspace, &restic, &mut tally);
     let mut examples = workspace.cargo(&["test", "--workspace", "--doc"]);
     let documented = step("tests of the documentation", || tally.run(&mut examples));
     tally.print();
@@ -50,4 +48,29 @@ pub fn run(workspace: &Workspace, no_quickstart: bool) -> Result<(), Failure> {
     ));
     report::line(&format!("took:          {} s", started.elapsed().as_secs()));
     Ok(())
+}
+
+/// Runs all tests while the servers run; the guard stops those however this ends.
+fn with_servers(workspace: &Workspace, restic: &Restic, tally: &mut Tally) -> Result<(), Failure> {
+    report::step("servers");
+    let guard = Guard::post()?;
+    let started = Instant::now();
+    for outcome in servers::bring_up(guard.state(), &[])? {
+        if let Some(reason) = outcome.skipped {
+            tally
+                .skips
+                .push(format!("server {}: {reason}", outcome.product));
+        }
+    }
+    report::done("servers", started.elapsed());
+
+    let all = ["test", "--workspace", "--all-targets", "--no-fail-fast"];
+    let mut tests = workspace.cargo(&all);
+    tests
+        .args(["--", "--include-ignored", "--show-output"])
+        .env("STASH_TEST_SERVERS", servers::file(guard.state()));
+    restic.offer_to(&mut tests);
+    let tested = step("tests, heavy ones included", || tally.run(&mut tests));
+    let stopped = guard.dismiss(tested.is_ok());
+    tested.and(stopped)
 }

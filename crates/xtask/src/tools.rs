@@ -1,5 +1,7 @@
 //! The tools that tests compare with, installed for the user in `~/.cache/stash-testbed`.
 
+pub mod debian;
+pub mod release;
 mod restic;
 
 pub use restic::Restic;

@@ -1,0 +1,138 @@
+//! The certificate authority of a run, and the certificates it signs.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
+};
+
+use crate::failure::Failure;
+use crate::workspace::write_text;
+
+/// Loopback, and the public names that tests pin to it because clients or peers cannot be told another.
+const SERVER_NAMES: &[&str] = &[
+    "localhost",
+    "127.0.0.1",
+    "::1",
+    "*.localhost",
+    "*.blob.localhost",
+    "*.s3.localhost",
+    "api.backblazeb2.com",
+    "*.backblazeb2.com",
+    "storage.googleapis.com",
+    "oauth2.googleapis.com",
+    "sts.googleapis.com",
+    "iamcredentials.googleapis.com",
+    "www.googleapis.com",
+    "metadata.google.internal",
+    "sts.amazonaws.com",
+    "*.amazonaws.com",
+    "*.us-east-1.amazonaws.com",
+    "login.microsoftonline.com",
+    "*.blob.core.windows.net",
+];
+
+/// The PEM files of a run. Keys are PKCS #8.
+#[derive(Clone)]
+pub struct Certificates {
+    /// The authority's certificate: what clients must trust.
+    pub ca: PathBuf,
+    /// A certificate for all names a test server may have.
+    pub server: PathBuf,
+    pub server_key: PathBuf,
+    /// A client certificate with the common name `stash`, signed by the same authority.
+    pub client: PathBuf,
+    pub client_key: PathBuf,
+}
+
+impl Certificates {
+    /// The files below a run's folder; made when one is missing.
+    pub fn offer(state: &Path) -> Result<Self, Failure> {
+        let file = |name: &str| state.join("tls").join(name);
+        let files = Self {
+            ca: file("ca.pem"),
+            server: file("server.pem"),
+            server_key: file("server.key"),
+            client: file("client.pem"),
+            client_key: file("client.key"),
+        };
+        let all = [
+            &files.ca,
+            &files.server,
+            &files.server_key,
+            &files.client,
+            &files.client_key,
+        ];
+        if !all.iter().all(|path| path.is_file()) {
+            files
+                .generate()
+                .map_err(|error| Failure::Refused(format!("generating certificates: {error}")))??;
+        }
+        Ok(files)
+    }
+
+    fn generate(&self) -> Result<Result<(), Failure>, rcgen::Error> {
+        let authority_key = KeyPair::generate()?;
+        let mut authority = parameters(&[], "Stash test authority")?;
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let ca = authority.self_signed(&authority_key)?;
+        let issuer = Issuer::new(authority, authority_key);
+
+        let server_key = KeyPair::generate()?;
+        let mut server = parameters(SERVER_NAMES, "localhost")?;
+        server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let server = sign(server, &server_key, &issuer)?;
+
+        let client_key = KeyPair::generate()?;
+        let mut client = parameters(&[], "stash")?;
+        client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let client = sign(client, &client_key, &issuer)?;
+
+        Ok(write(&[
+            (&self.server, server),
+            (&self.server_key, server_key.serialize_pem()),
+            (&self.client, client),
+            (&self.client_key, client_key.serialize_pem()),
+            // Last, so that an interruption leaves no authority without what it signed.
+            (&self.ca, ca.pem()),
+        ]))
+    }
+}
+
+fn write(files: &[(&PathBuf, String)]) -> Result<(), Failure> {
+    for (path, text) in files {
+        write_text(path, text)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(|source| {
+            Failure::Write {
+                path: PathBuf::clone(path),
+                source,
+            }
+        })?;
+    }
+    Ok(())
+}
+
+fn parameters(names: &[&str], common_name: &str) -> Result<CertificateParams, rcgen::Error> {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut parameters = CertificateParams::new(names)?;
+    parameters
+        .distinguished_name
+        .push(DnType::CommonName, common_name);
+    parameters.not_before = date_time_ymd(2020, 1, 1);
+    parameters.not_after = date_time_ymd(2049, 12, 31);
+    Ok(parameters)
+}
+
+fn sign(
+    mut parameters: CertificateParams,
+    key: &KeyPair,
+    issuer: &Issuer<'_, KeyPair>,
+) -> Result<String, rcgen::Error> {
+    parameters.use_authority_key_identifier_extension = true;
+    parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    Ok(parameters.signed_by(key, issuer)?.pem())
+}

@@ -1,0 +1,209 @@
+//! Ways to put a server's program into the cache.
+//!
+//! A product lives in `~/.cache/stash-testbed/servers/NAME-VERSION`. It counts as installed when the file
+//! `.installed` holds the recipe it was made by; a lock beside the folder keeps two installs apart, and an
+//! interrupted one is continued by the next.
+
+use std::env;
+use std::fs::{self, File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::run::end_of;
+use super::{Product, testbed};
+use crate::command;
+use crate::failure::Failure;
+use crate::tools::debian;
+use crate::workspace::{read_text, write_text};
+
+/// No single step of an installation may take longer.
+const PATIENCE: Duration = Duration::from_mins(40);
+const POLL: Duration = Duration::from_millis(50);
+
+/// The cache as one product sees it.
+pub struct Installer {
+    folder: PathBuf,
+    asked_for: bool,
+}
+
+impl Installer {
+    /// The place of a product in the cache of this user.
+    pub fn new(product: &Product, asked_for: bool) -> Result<Self, Failure> {
+        let name = format!("{}-{}", product.name, product.version);
+        Ok(Self {
+            folder: testbed()?.join("servers").join(name),
+            asked_for,
+        })
+    }
+
+    /// Whether somebody named the product: then even a very long installation is wanted.
+    pub fn is_asked_for(&self) -> bool {
+        self.asked_for
+    }
+
+    /// Where the product is or will be.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Whether an earlier installation by any recipe was finished.
+    pub fn is_installed(&self) -> bool {
+        self.folder.join(".installed").is_file()
+    }
+
+    /// Does the work unless it has been finished by the same recipe before, and returns the folder.
+    /// The work may find what an interrupted attempt left.
+    pub fn once(
+        &self,
+        recipe: &str,
+        work: impl FnOnce(&Path) -> Result<(), Failure>,
+    ) -> Result<PathBuf, Failure> {
+        let _lock = self.lock()?;
+        let done = self.folder.join(".installed");
+        if !read_text(&done).is_ok_and(|text| text == recipe) {
+            fs::create_dir_all(&self.folder).map_err(|source| Failure::Write {
+                path: self.folder.clone(),
+                source,
+            })?;
+            work(&self.folder)?;
+            write_text(&done, recipe)?;
+        }
+        Ok(self.folder.clone())
+    }
+
+    /// A Python environment with the packages of a requirements file.
+    pub fn python(&self, requirements: &str) -> Result<PathBuf, Failure> {
+        let python = self.folder.join("bin/python");
+        if self.is_installed() && !command::succeeds(Command::new(&python).args(["-c", ""])) {
+            // The interpreter it was made with is gone.
+            let _lock = self.lock()?;
+            fs::remove_dir_all(&self.folder).map_err(|source| Failure::Write {
+                path: self.folder.clone(),
+                source,
+            })?;
+        }
+        self.once(requirements, |folder| {
+            let list = folder.join("requirements.txt");
+            write_text(&list, requirements)?;
+            self.run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
+            self.run(
+                Command::new(&python)
+                    .args(["-m", "pip", "install", "--disable-pip-version-check"])
+                    .args(["--no-input", "--prefer-binary", "-r"])
+                    .arg(&list),
+            )
+        })
+    }
+
+    /// A package of the npm registry, `name@version`; its programs are in `node_modules/.bin`.
+    pub fn npm(&self, package: &str) -> Result<PathBuf, Failure> {
+        self.once(package, |folder| {
+            self.run(
+                Command::new("npm")
+                    .args(["install", "--no-audit", "--no-fund", "--ignore-scripts"])
+                    .arg("--prefix")
+                    .arg(folder)
+                    .arg(package),
+            )
+        })
+    }
+
+    /// A Go program, `module@version`; it is in `bin`.
+    pub fn go(&self, module: &str) -> Result<PathBuf, Failure> {
+        self.once(module, |folder| {
+            self.run(
+                Command::new("nice")
+                    .args(["go", "install", module])
+                    .env("GOBIN", folder.join("bin"))
+                    .env("CGO_ENABLED", "0")
+                    .env("GOTOOLCHAIN", "auto"),
+            )
+        })
+    }
+
+    /// A Debian package of a newer suite, unpacked and not installed; its files are below `root`.
+    pub fn debian(&self, package: &str, suites: &[&str]) -> Result<PathBuf, Failure> {
+        let recipe = format!("{package} from {}", suites.join(" or "));
+        self.once(&recipe, |folder| {
+            debian::from_suites(folder, package, suites, &|command| self.run(command)).map(drop)
+        })
+    }
+
+    /// Runs a step of an installation; its output goes to the log beside the folder.
+    pub fn run(&self, command: &mut Command) -> Result<(), Failure> {
+        let log = self.beside("log");
+        let start = |source| Failure::Start {
+            program: command::text_of(command),
+            source,
+        };
+        let out = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .map_err(start)?;
+        let err = out.try_clone().map_err(start)?;
+        let text = command::text_of(command);
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(out)
+            .stderr(err)
+            .spawn()
+            .map_err(|source| Failure::Start {
+                program: text.clone(),
+                source,
+            })?;
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            match child.try_wait() {
+                Ok(Some(status)) => break status.to_string(),
+                Ok(None) if Instant::now() > deadline => {
+                    drop(child.kill());
+                    drop(child.wait());
+                    break format!("no result after {PATIENCE:?}");
+                }
+                _ => thread::sleep(POLL),
+            }
+        };
+        if status == "exit status: 0" {
+            Ok(())
+        } else {
+            Err(Failure::Refused(format!(
+                "`{text}` ended with {status}{}",
+                end_of(&log)
+            )))
+        }
+    }
+
+    /// Waits for another installation of the same product.
+    fn lock(&self) -> Result<File, Failure> {
+        let path = self.beside("lock");
+        path.parent()
+            .map_or(Ok(()), fs::create_dir_all)
+            .and_then(|()| File::create(&path))
+            .and_then(|file| file.lock().map(|()| file))
+            .map_err(|source| Failure::Write { path, source })
+    }
+
+    fn beside(&self, extension: &str) -> PathBuf {
+        let mut name = self.folder.clone().into_os_string();
+        name.push(".");
+        name.push(extension);
+        PathBuf::from(name)
+    }
+}
+
+/// Fails unless all programs are on the search path; `packages` says what to install.
+pub fn need(programs: &[&str], packages: &str) -> Result<(), Failure> {
+    let folders: Vec<PathBuf> =
+        env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect();
+    for program in programs {
+        if !folders.iter().any(|folder| folder.join(program).is_file()) {
+            return Err(Failure::Refused(format!(
+                "`{program}` is missing; install {packages}"
+            )));
+        }
+    }
+    Ok(())
+}
