@@ -1,6 +1,6 @@
 //! The real restic as oracle, cut off from the machine's own settings.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -60,6 +60,8 @@ impl Restic {
             location: PathBuf::from(location.as_ref()),
             password: password.to_owned(),
             home: Scratch::new(),
+            arguments: Vec::new(),
+            variables: Vec::new(),
         }
     }
 }
@@ -85,6 +87,8 @@ pub struct ResticRepository {
     location: PathBuf,
     password: String,
     home: Scratch,
+    arguments: Vec<OsString>,
+    variables: Vec<(String, String)>,
 }
 
 impl ResticRepository {
@@ -93,12 +97,38 @@ impl ResticRepository {
         &self.location
     }
 
+    /// With arguments before those of every call, such as `--cacert FILE`.
+    #[must_use]
+    pub fn with_arguments<A: AsRef<OsStr>>(
+        mut self,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Self {
+        let arguments = arguments.into_iter();
+        self.arguments
+            .extend(arguments.map(|argument| argument.as_ref().to_owned()));
+        self
+    }
+
+    /// With variables of its own: credentials and addresses of a backend.
+    #[must_use]
+    pub fn with_variables<'a>(
+        mut self,
+        variables: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Self {
+        let variables = variables.into_iter();
+        self.variables
+            .extend(variables.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        self
+    }
+
     /// The command with its environment, for tests that drive the process themselves.
     pub fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
         let mut command = Command::new(&self.binary);
         command
+            .args(&self.arguments)
             .args(arguments)
             .env_clear()
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", self.home.path())
             .env("TMPDIR", std::env::temp_dir())
