@@ -16,11 +16,13 @@ mod sizes;
 
 mod bench;
 mod ci;
+mod results;
 mod servers;
 mod suite;
 mod tally;
 mod tools;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -70,6 +72,11 @@ enum Task {
     Tools,
     /// Install, start and stop the real servers that backend tests talk to
     Servers(servers::ServersOptions),
+    /// Write the table of docs/backends.md from the results that a test run left
+    Results {
+        /// The file that `STASH_TEST_REPORT` named during the tests
+        file: PathBuf,
+    },
     /// Measure `stash` against restic and write the table into docs/performance.md
     Bench(bench::BenchOptions),
     /// Run one command and write what it used as JSON (a helper of `bench`)
@@ -100,6 +107,7 @@ fn run(task: Task) -> Result<(), Failure> {
         Task::Licences => licences::check(&workspace.metadata()?),
         Task::Markers => markers::check(&workspace),
         Task::Generate { check } => generated::run(&workspace, check),
+        Task::Results { file } => results::write(&workspace, &file),
         Task::Tools => tools::install(&workspace).map(drop),
         Task::Servers(options) => servers::run(options),
         Task::Bench(options) => bench::run(&workspace, &options),
