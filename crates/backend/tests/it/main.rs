@@ -10,3 +10,4 @@
 mod doctor;
 mod local;
 mod local_refused;
+mod rest;
