@@ -33,8 +33,12 @@ mod processes;
 #[allow(dead_code, reason = "offers what servers added later need")]
 mod run;
 
+mod azurite;
+mod fake_gcs;
 mod minio;
 mod moto;
+mod rclone;
+mod rest_server;
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -50,7 +54,14 @@ use crate::failure::Failure;
 use crate::report;
 
 /// All products, in the order in which they are reported.
-const PRODUCTS: &[&Product] = &[&minio::PRODUCT, &moto::PRODUCT];
+const PRODUCTS: &[&Product] = &[
+    &minio::PRODUCT,
+    &moto::PRODUCT,
+    &fake_gcs::PRODUCT,
+    &azurite::PRODUCT,
+    &rest_server::PRODUCT,
+    &rclone::PRODUCT,
+];
 
 /// A server program: where it comes from and how it is started.
 pub struct Product {
