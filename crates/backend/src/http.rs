@@ -191,7 +191,7 @@ impl HttpClient {
         request: http::Request<Bytes>,
     ) -> Result<Reply, HttpFailure> {
         let sent = request.body().len();
-        let result = exchange::run(self, request).await;
+        let result = exchange::run(self, request).await.and_then(no_web_page);
         let (is_failure, received) = match &result {
             Ok(reply) => (
                 reply.status.is_client_error() || reply.status.is_server_error(),
@@ -221,6 +221,30 @@ impl Reply {
         let seconds: u64 = self.header("retry-after")?.trim().parse().ok()?;
         Some(Duration::from_secs(seconds.min(600)))
     }
+}
+
+/// A success that is a web page comes from a login page of the network, or from a web server at a wrong address.
+///
+/// The type alone does not tell: rest-server guesses it from the first bytes of an object, and three may be enough.
+fn no_web_page(reply: Reply) -> Result<Reply, HttpFailure> {
+    let is_html = reply
+        .header("content-type")
+        .is_some_and(|kind| kind.starts_with("text/html"));
+    let is_page = |start: &str| {
+        let body = reply.body.trim_ascii_start();
+        body.get(..start.len())
+            .is_some_and(|found| found.eq_ignore_ascii_case(start.as_bytes()))
+    };
+    if reply.status.is_success()
+        && is_html
+        && (reply.body.is_empty() || is_page("<!doctype") || is_page("<html"))
+    {
+        return Err(HttpFailure::new(
+            ErrorKind::Permanent,
+            "a web page came instead of an answer; is the address right, and is nobody in between?",
+        ));
+    }
+    Ok(reply)
 }
 
 /// The body of an answer to a request for `length` bytes (more than 0) from `offset`.

@@ -1,0 +1,92 @@
+//! The conformance suite: every backend behaves the same, on its real server, in good and in bad weather.
+//!
+//! A [`Subject`] tells how to reach a fresh repository on one server; [`run`] puts it through every check, each with
+//! a deadline, and writes what came out as a JSON line into the file that `STASH_TEST_REPORT` names. What only one
+//! service has (its forms of authentication, its traps) is tested beside, in a file per service.
+
+mod concurrency;
+mod connection;
+mod faults;
+mod listing;
+mod objects;
+mod report;
+mod secrets;
+mod subject;
+mod subjects;
+mod writes;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use report::{Group, Outcome, Results};
+use subject::Subject;
+
+/// How a check ended that did not fail by panicking.
+pub enum Verdict {
+    Passed,
+    /// The backend has no such thing, or the server cannot show it.
+    Skipped(&'static str),
+}
+
+type Check = fn(Arc<Subject>) -> Pin<Box<dyn Future<Output = Verdict> + Send>>;
+
+macro_rules! checks {
+    ($($group:ident $module:ident: $($name:ident),+;)+) => {
+        &[$($((Group::$group, stringify!($name), |subject| Box::pin($module::$name(subject)))),+),+]
+    };
+}
+
+const CHECKS: &[(Group, &str, Check)] = checks! {
+    Conformance objects: create_can_be_repeated_and_keeps_what_is_there,
+        every_kind_is_written_read_listed_and_removed,
+        objects_of_every_size_come_back_as_written,
+        ranges_are_exact_or_too_short,
+        a_missing_place_is_told_from_a_missing_object;
+    Conformance writes: a_second_write_of_a_name_never_mixes,
+        concurrent_writers_of_one_name_leave_one_whole_object;
+    Conformance listing: many_objects_are_listed_with_their_sizes,
+        foreign_files_are_not_listed,
+        many_are_removed_and_missing_ones_do_not_matter;
+    Conformance concurrency: thirty_two_tasks_do_not_disturb_each_other;
+    Conformance connection: an_unknown_host_ends_within_seconds,
+        a_refused_connection_ends_within_seconds,
+        certificates_are_verified;
+    Faults faults: a_write_in_bad_weather_fails_and_leaves_nothing_broken,
+        a_read_in_bad_weather_fails_and_gives_nothing_wrong,
+        a_stat_a_listing_and_a_removal_in_bad_weather_fail,
+        a_lost_acknowledgement_is_made_good_by_trying_again,
+        the_wait_that_a_store_asks_for_is_handed_on,
+        a_page_of_html_is_no_answer,
+        a_hanging_server_is_given_up;
+    Faults secrets: no_credential_is_ever_shown;
+};
+
+/// No check takes longer, or it waits for something that never comes.
+const DEADLINE: Duration = Duration::from_mins(3);
+
+/// Puts a backend through every check; fails at the end with all that went wrong.
+pub async fn run(subject: Subject) {
+    let subject = Arc::new(subject);
+    let mut results = Results::default();
+    for (group, name, check) in CHECKS {
+        let task = tokio::spawn(tokio::time::timeout(DEADLINE, check(subject.clone())));
+        let outcome = match task.await {
+            Ok(Ok(Verdict::Passed)) => Outcome::Passed,
+            Ok(Ok(Verdict::Skipped(reason))) => Outcome::Skipped(reason.to_owned()),
+            Ok(Err(_)) => Outcome::Failed(format!("not done after {DEADLINE:?}")),
+            Err(error) => Outcome::Failed(report::words_of(error)),
+        };
+        results.add(&subject, *group, name, outcome);
+    }
+    let failures = results.finish(&subject);
+    assert!(
+        failures.is_empty(),
+        "{} on {}: {} of {} checks failed\n{}",
+        subject.backend,
+        subject.server,
+        failures.len(),
+        CHECKS.len(),
+        failures.join("\n")
+    );
+}

@@ -1,0 +1,113 @@
+//! What came out of the checks, for the table in `docs/backends.md`.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+
+use serde_json::json;
+use tokio::task::JoinError;
+
+use super::Subject;
+
+/// Names the file that gets a JSON line per check.
+const VARIABLE: &str = "STASH_TEST_REPORT";
+
+pub enum Outcome {
+    Passed,
+    Skipped(String),
+    Failed(String),
+}
+
+/// What came out of all checks of one backend on one server.
+#[derive(Default)]
+pub struct Results {
+    outcomes: Vec<(Group, &'static str, Outcome)>,
+}
+
+/// The columns of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    Conformance,
+    Faults,
+}
+
+impl Results {
+    /// Takes an outcome in and records it.
+    pub fn add(&mut self, subject: &Subject, group: Group, check: &'static str, outcome: Outcome) {
+        record(subject, check, &outcome);
+        self.outcomes.push((group, check, outcome));
+    }
+
+    /// Records each group that passed, and returns all that failed.
+    pub fn finish(self, subject: &Subject) -> Vec<String> {
+        let has_passed = |wanted: Group| {
+            let mut group = self
+                .outcomes
+                .iter()
+                .filter(|(group, ..)| *group == wanted)
+                .map(|(_, _, outcome)| outcome);
+            group
+                .clone()
+                .any(|outcome| matches!(outcome, Outcome::Passed))
+                && !group.any(|outcome| matches!(outcome, Outcome::Failed(_)))
+        };
+        if has_passed(Group::Conformance) {
+            record(subject, "conformance", &Outcome::Passed);
+            let network = subject.network.as_ref();
+            if network.is_some_and(|network| network.origin.starts_with("https:")) {
+                record(subject, "tls", &Outcome::Passed);
+            }
+        }
+        if has_passed(Group::Faults) {
+            record(subject, "faults", &Outcome::Passed);
+        }
+        self.outcomes
+            .into_iter()
+            .filter_map(|(_, check, outcome)| match outcome {
+                Outcome::Failed(reason) => Some(format!("{check}: {reason}")),
+                Outcome::Passed | Outcome::Skipped(_) => None,
+            })
+            .collect()
+    }
+}
+
+/// Writes a line, and says on the terminal what was skipped.
+fn record(subject: &Subject, check: &str, outcome: &Outcome) {
+    let (word, detail) = match outcome {
+        Outcome::Passed => ("passed", ""),
+        Outcome::Skipped(reason) => ("skipped", reason.as_str()),
+        Outcome::Failed(reason) => ("failed", reason.as_str()),
+    };
+    if let Outcome::Skipped(reason) = outcome {
+        println!(
+            "not applicable: {check} of {} on {}: {reason}",
+            subject.backend, subject.server
+        );
+    }
+    let Some(path) = std::env::var_os(VARIABLE) else {
+        return;
+    };
+    let line = json!({
+        "backend": subject.backend,
+        "server": subject.title,
+        "entry": subject.server,
+        "check": check,
+        "result": word,
+        "detail": detail,
+    });
+    // One call per line, so that the lines of tests that run at once stay whole.
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .unwrap()
+        .write_all(format!("{line}\n").as_bytes())
+        .unwrap();
+}
+
+/// Why a check panicked.
+pub fn words_of(error: JoinError) -> String {
+    let panic = error.into_panic();
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
+        .unwrap_or_else(|| "it panicked".to_owned())
+}

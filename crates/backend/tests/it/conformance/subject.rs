@@ -1,0 +1,166 @@
+//! A backend on a server, and fresh places on it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use backend::{Backend, FileKind, Handle, HttpOptions};
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use testkit::Random;
+use testkit::proxy::FaultProxy;
+
+/// What a backend is expected to do on a server.
+#[derive(Debug, Clone, Copy)]
+pub struct Traits {
+    /// A second write of a name is `AlreadyExists`.
+    pub is_exclusive: bool,
+    /// A bucket, container or account can be missing.
+    pub has_places: bool,
+    /// The server names its own address in answers, at which clients go on.
+    pub is_self_naming: bool,
+    /// Method and path (`*` for any text) of the requests that carry an object's content.
+    pub upload: (&'static str, &'static str),
+}
+
+/// How the server is reached.
+#[derive(Debug, Clone)]
+pub struct Network {
+    /// Scheme, host and port.
+    pub origin: String,
+    /// The authority of its certificate, as PEM; of no use without TLS.
+    pub authority: String,
+}
+
+/// Where a repository is to be.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// Scheme, host and port to connect to; empty for folders.
+    pub origin: String,
+    /// A name that no other test uses: letters, digits and dashes.
+    pub prefix: String,
+    /// Whether the bucket or container is to be one that does not exist.
+    pub is_missing: bool,
+    /// How servers are reached.
+    pub http: HttpOptions,
+}
+
+/// Makes a backend for a place.
+pub type Make = Box<dyn Fn(&Place) -> Arc<dyn Backend> + Send + Sync>;
+
+/// A backend on a server.
+pub struct Subject {
+    /// The service: `local`, `rest`, `s3` and so on.
+    pub backend: &'static str,
+    /// The name of the server among those of the tests.
+    pub server: String,
+    /// Product and version.
+    pub title: String,
+    /// What to expect.
+    pub traits: Traits,
+    /// Nothing for folders.
+    pub network: Option<Network>,
+    /// What must never be shown.
+    pub secrets: Vec<String>,
+    /// Makes a backend; nothing is connected yet.
+    pub make: Make,
+}
+
+impl Subject {
+    /// A place that nobody else uses.
+    pub fn place(&self) -> Place {
+        let network = self.network.as_ref();
+        Place {
+            origin: network.map_or_else(String::new, |network| network.origin.clone()),
+            prefix: format!("conformance-{:016x}", unique()),
+            is_missing: false,
+            http: HttpOptions {
+                ca_certificates: network
+                    .filter(|network| network.origin.starts_with("https:"))
+                    .map(|network| network.authority.clone()),
+                use_proxies: false,
+                ..HttpOptions::default()
+            },
+        }
+    }
+
+    /// A repository's place, ready to be used.
+    pub async fn fresh(&self) -> Arc<dyn Backend> {
+        let backend = (self.make)(&self.place());
+        backend.create().await.unwrap();
+        backend
+    }
+
+    /// A repository's place behind a proxy, ready to be used: through the proxy and past it.
+    pub async fn behind_proxy(&self, network: &Network) -> Weather {
+        let mut before = FaultProxy::before(&network.origin);
+        if network.origin.starts_with("https:") {
+            before = before.trust(&network.authority);
+        }
+        if self.traits.is_self_naming {
+            before = before.rewriting();
+        }
+        let proxy = before.start();
+        let place = self.place();
+        let direct = (self.make)(&place);
+        direct.create().await.unwrap();
+        let http = HttpOptions {
+            stall_timeout: STALL_TIMEOUT,
+            ..place.http.clone()
+        };
+        let stormy = Place {
+            origin: proxy.url(),
+            http,
+            ..place
+        };
+        Weather {
+            backend: (self.make)(&stormy),
+            direct,
+            proxy,
+        }
+    }
+}
+
+/// How long a standstill lasts in bad weather.
+pub const STALL_TIMEOUT: Duration = Duration::from_millis(700);
+
+/// One repository's place by two ways.
+pub struct Weather {
+    /// Through the proxy.
+    pub backend: Arc<dyn Backend>,
+    /// Past it.
+    pub direct: Arc<dyn Backend>,
+    pub proxy: FaultProxy,
+}
+
+/// Differs at every call.
+fn unique() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    RandomState::new().build_hasher().finish()
+}
+
+/// An object whose name is the hash of its content, as a server may demand.
+#[derive(Debug, Clone)]
+pub struct Object {
+    pub handle: Handle,
+    pub data: Bytes,
+}
+
+impl Object {
+    /// An object of this size; the seed tells apart those of one size.
+    pub fn new(kind: FileKind, seed: u64, size: usize) -> Self {
+        let mut random = Random::new(seed);
+        let mut data = Vec::with_capacity(size + 8);
+        while data.len() < size {
+            data.extend_from_slice(&random.next_u64().to_le_bytes());
+        }
+        data.truncate(size);
+        let handle = match kind {
+            FileKind::Config => Handle::config(),
+            kind => Handle::new(kind, hex::encode(Sha256::digest(&data))),
+        };
+        Self {
+            handle,
+            data: data.into(),
+        }
+    }
+}

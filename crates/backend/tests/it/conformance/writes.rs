@@ -1,0 +1,76 @@
+//! Names that are written more than once.
+
+use std::sync::Arc;
+
+use backend::{ErrorKind, FileKind};
+use futures::future::join_all;
+
+use super::subject::Object;
+use super::{Subject, Verdict};
+
+pub async fn a_second_write_of_a_name_never_mixes(subject: Arc<Subject>) -> Verdict {
+    let backend = subject.fresh().await;
+    for (kind, size) in [(FileKind::Config, 155), (FileKind::Pack, 3 << 20)] {
+        let first = Object::new(kind, 10, size);
+        let other = Object::new(kind, 11, size / 2);
+        backend
+            .write(&first.handle, first.data.clone())
+            .await
+            .unwrap();
+        let second = backend.write(&first.handle, first.data.clone()).await;
+        let third = backend.write(&first.handle, other.data.clone()).await;
+        if subject.traits.is_exclusive {
+            assert_eq!(second.unwrap_err().kind, ErrorKind::AlreadyExists);
+            // A server that compares names with contents may find that first.
+            let kind = third.unwrap_err().kind;
+            assert!(
+                matches!(kind, ErrorKind::AlreadyExists | ErrorKind::Permanent),
+                "{kind:?}"
+            );
+            assert!(backend.read(&first.handle).await.unwrap() == first.data);
+        } else {
+            let read = backend.read(&first.handle).await.unwrap();
+            assert!(
+                read == first.data || (third.is_ok() && read == other.data),
+                "{} bytes are neither the first nor the second object",
+                read.len()
+            );
+        }
+    }
+    Verdict::Passed
+}
+
+pub async fn concurrent_writers_of_one_name_leave_one_whole_object(
+    subject: Arc<Subject>,
+) -> Verdict {
+    let backend = subject.fresh().await;
+    // Nobody compares the name of a config with its content.
+    let contents: Vec<Object> = (0..8)
+        .map(|seed| Object::new(FileKind::Config, 20 + seed, 200_000))
+        .collect();
+    let results = join_all(
+        contents
+            .iter()
+            .map(|object| backend.write(&object.handle, object.data.clone())),
+    )
+    .await;
+    let winners = results.iter().filter(|result| result.is_ok()).count();
+    assert!(winners >= 1, "{results:?}");
+    if subject.traits.is_exclusive {
+        assert_eq!(winners, 1, "{results:?}");
+    }
+    for (object, result) in contents.iter().zip(&results) {
+        if let Err(error) = result {
+            // Stores that answer a conflict ask to come again.
+            assert!(
+                matches!(error.kind, ErrorKind::AlreadyExists | ErrorKind::Temporary),
+                "{error:?}"
+            );
+        } else if winners == 1 {
+            assert!(backend.read(&object.handle).await.unwrap() == object.data);
+        }
+    }
+    let read = backend.read(&contents[0].handle).await.unwrap();
+    assert!(contents.iter().any(|object| object.data == read));
+    Verdict::Passed
+}
