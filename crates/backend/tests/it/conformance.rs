@@ -41,6 +41,7 @@ const CHECKS: &[(Group, &str, Check)] = checks! {
     Conformance objects: create_can_be_repeated_and_keeps_what_is_there,
         every_kind_is_written_read_listed_and_removed,
         objects_of_every_size_come_back_as_written,
+        objects_that_look_like_something_else_are_read,
         ranges_are_exact_or_too_short,
         a_missing_place_is_told_from_a_missing_object;
     Conformance writes: a_second_write_of_a_name_never_mixes,

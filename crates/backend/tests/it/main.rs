@@ -7,6 +7,7 @@
     reason = "tests"
 )]
 
+mod conformance;
 mod doctor;
 mod local;
 mod local_refused;

@@ -36,10 +36,9 @@ async fn temporary<T: Debug>(
     attempt: impl Future<Output = Result<T, BackendError>>,
 ) -> BackendError {
     let start = Instant::now();
-    let error = match attempt.await {
-        // An object on the terminal helps nobody.
-        Ok(_) => panic!("{what}: it counts as done"),
-        Err(error) => error,
+    // An object on the terminal helps nobody.
+    let Err(error) = attempt.await else {
+        panic!("{what}: it counts as done")
     };
     assert_eq!(error.kind, ErrorKind::Temporary, "{what}: {error:?}");
     let time = start.elapsed();

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use backend::{ErrorKind, FileInfo, FileKind, Handle};
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
 
 use super::subject::{Object, Place};
 use super::{Subject, Verdict};
@@ -59,6 +61,29 @@ pub async fn objects_of_every_size_come_back_as_written(subject: Arc<Subject>) -
         let read = backend.read(&handle).await.unwrap();
         // Megabytes on the terminal help nobody.
         assert!(read == data, "{} of {size} bytes came back", read.len());
+        backend.remove(&handle).await.unwrap();
+    }
+    Verdict::Passed
+}
+
+/// Some servers guess the type of what they send from its first bytes.
+pub async fn objects_that_look_like_something_else_are_read(subject: Arc<Subject>) -> Verdict {
+    let backend = subject.fresh().await;
+    for text in [
+        "<a >",
+        "<p>\n",
+        "<!-- -->",
+        "%PDF-",
+        "\u{feff}{}",
+        "null",
+        "\r\n",
+    ] {
+        let data = Bytes::from(format!("{text} and then bytes: \0\u{1}"));
+        let handle = Handle::new(FileKind::Pack, hex::encode(Sha256::digest(&data)));
+        backend.write(&handle, data.clone()).await.unwrap();
+        assert_eq!(backend.read(&handle).await.unwrap(), data);
+        let part = backend.read_range(&handle, 0, 4).await.unwrap();
+        assert_eq!(part, data.slice(..4));
         backend.remove(&handle).await.unwrap();
     }
     Verdict::Passed

@@ -39,6 +39,7 @@ pub struct Place {
     /// A name that no other test uses: letters, digits and dashes.
     pub prefix: String,
     /// Whether the bucket or container is to be one that does not exist.
+    #[allow(dead_code, reason = "read by services that have buckets")]
     pub is_missing: bool,
     /// How servers are reached.
     pub http: HttpOptions,
