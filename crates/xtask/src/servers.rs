@@ -25,6 +25,7 @@ mod authority;
 mod bring_up;
 #[allow(dead_code, reason = "offers what servers added later need")]
 mod curl;
+mod debian_root;
 mod guard;
 #[allow(dead_code, reason = "offers what servers added later need")]
 mod installer;
@@ -39,6 +40,7 @@ mod minio;
 mod moto;
 mod rclone;
 mod rest_server;
+mod rgw;
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -61,6 +63,7 @@ const PRODUCTS: &[&Product] = &[
     &azurite::PRODUCT,
     &rest_server::PRODUCT,
     &rclone::PRODUCT,
+    &rgw::PRODUCT,
 ];
 
 /// A server program: where it comes from and how it is started.
