@@ -111,6 +111,19 @@ impl fmt::Display for Handle {
     }
 }
 
+/// Length of an object's name: a SHA-256 in hex.
+const NAME_DIGITS: usize = 64;
+
+/// Whether this is the name of a finished object. Names are lower case, or their path could not be rebuilt.
+pub(crate) fn is_object_name(name: &str) -> bool {
+    name.len() == NAME_DIGITS && is_hex(name)
+}
+
+pub(crate) fn is_hex(text: &str) -> bool {
+    text.bytes()
+        .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// What a listing tells of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileInfo {

@@ -5,10 +5,8 @@ use std::io;
 use std::path::Path;
 
 use super::failure::is_missing;
+use crate::handle::{is_hex, is_object_name};
 use crate::{FileInfo, FileKind};
-
-/// Length of an object's name: a SHA-256 in hex.
-const NAME_DIGITS: usize = 64;
 
 /// All objects of a kind. A missing folder is an error, because what is not there must not look like what is empty:
 /// prune would take a repository that lost its snapshots for one that uses nothing. Locks and the folders of
@@ -38,16 +36,6 @@ pub(super) fn list(root: &Path, kind: FileKind) -> io::Result<Vec<FileInfo>> {
         }
     }
     Ok(found)
-}
-
-/// Whether this is the name of a finished object. Names are lower case, or their path could not be rebuilt.
-pub(super) fn is_object_name(name: &str) -> bool {
-    name.len() == NAME_DIGITS && is_hex(name)
-}
-
-fn is_hex(text: &str) -> bool {
-    text.bytes()
-        .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn collect(

@@ -15,9 +15,9 @@ use rustix::fs::{CWD, FallocateFlags, Mode, RenameFlags};
 use rustix::io::Errno;
 
 use super::failure::is_unsupported;
-use super::list::is_object_name;
 use super::{LocalBackend, Modes};
 use crate::Handle;
+use crate::handle::is_object_name;
 
 /// No write of one object takes this long; an older temporary file has no writer any more.
 const ABANDONED_AFTER: Duration = Duration::from_hours(24);

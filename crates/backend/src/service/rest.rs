@@ -12,6 +12,7 @@ use http::{Method, Request, StatusCode, header};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 
+use crate::handle::is_object_name;
 use crate::http::{HttpClient, HttpFailure, HttpOptions, Refusal, Reply, kind_of_status};
 use crate::variables::SetupError;
 use crate::{Backend, BackendError, ErrorKind, FileInfo, FileKind, Handle, Operation};
@@ -310,6 +311,7 @@ struct Entry {
     size: u64,
 }
 
+/// The server lists whatever lies in the folder; what is no object's name is left out.
 fn parse_list(reply: &Reply) -> Result<Listing, HttpFailure> {
     let kind = reply.header("content-type").unwrap_or_default();
     let parsed = if kind.starts_with(VERSION_2) {
@@ -318,6 +320,7 @@ fn parse_list(reply: &Reply) -> Result<Listing, HttpFailure> {
             let infos = entries.unwrap_or_default().into_iter();
             Listing::WithSizes(
                 infos
+                    .filter(|entry| is_object_name(&entry.name))
                     .map(|entry| FileInfo {
                         name: entry.name,
                         size_bytes: entry.size,
@@ -326,8 +329,11 @@ fn parse_list(reply: &Reply) -> Result<Listing, HttpFailure> {
             )
         })
     } else {
-        serde_json::from_slice::<Option<Vec<String>>>(&reply.body)
-            .map(|names| Listing::Names(names.unwrap_or_default()))
+        serde_json::from_slice::<Option<Vec<String>>>(&reply.body).map(|names| {
+            let mut names = names.unwrap_or_default();
+            names.retain(|name| is_object_name(name));
+            Listing::Names(names)
+        })
     };
     parsed.map_err(|error| {
         HttpFailure::new(
