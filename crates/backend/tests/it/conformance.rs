@@ -40,12 +40,14 @@ macro_rules! checks {
 const CHECKS: &[(Group, &str, Check)] = checks! {
     Conformance objects: create_can_be_repeated_and_keeps_what_is_there,
         every_kind_is_written_read_listed_and_removed,
+        every_kind_lies_where_restic_looks_for_it,
         objects_of_every_size_come_back_as_written,
         objects_that_look_like_something_else_are_read,
         ranges_are_exact_or_too_short,
         a_missing_place_is_told_from_a_missing_object;
     Conformance writes: a_second_write_of_a_name_never_mixes,
-        concurrent_writers_of_one_name_leave_one_whole_object;
+        concurrent_writers_of_one_name_leave_one_whole_object,
+        a_reader_beside_the_writer_sees_all_or_nothing;
     Conformance listing: many_objects_are_listed_with_their_sizes,
         foreign_files_are_not_listed,
         many_are_removed_and_missing_ones_do_not_matter;

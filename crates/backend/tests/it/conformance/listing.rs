@@ -54,18 +54,22 @@ pub async fn many_objects_are_listed_with_their_sizes(subject: Arc<Subject>) -> 
 }
 
 pub async fn foreign_files_are_not_listed(subject: Arc<Subject>) -> Verdict {
-    let backend = subject.fresh().await;
+    let place = subject.place();
+    let backend = subject.ready(&place).await;
     let own = write_many(&*backend, FileKind::Snapshot, 3).await;
     let mut planted = 0;
-    for name in [
-        "README",
-        "0123",
-        ".hidden",
-        &"A".repeat(64),
-        &"0".repeat(65),
-    ] {
-        let handle = Handle::new(FileKind::Snapshot, name);
-        planted += usize::from(backend.write(&handle, "foreign".into()).await.is_ok());
+    let (upper, long) = ("A".repeat(64), "0".repeat(65));
+    for name in ["README", "0123", ".hidden", &upper, &long] {
+        planted += usize::from(match &subject.folder {
+            Some(folder) => {
+                let folder = folder.join(&place.prefix).join("snapshots");
+                std::fs::write(folder.join(name), "foreign").is_ok()
+            }
+            None => {
+                let handle = Handle::new(FileKind::Snapshot, name);
+                backend.write(&handle, "foreign".into()).await.is_ok()
+            }
+        });
     }
     if planted == 0 {
         return Verdict::Skipped("the server takes no foreign names");

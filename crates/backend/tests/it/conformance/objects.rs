@@ -52,6 +52,30 @@ pub async fn every_kind_is_written_read_listed_and_removed(subject: Arc<Subject>
     Verdict::Passed
 }
 
+pub async fn every_kind_lies_where_restic_looks_for_it(subject: Arc<Subject>) -> Verdict {
+    let Some(folder) = &subject.folder else {
+        return Verdict::Skipped("the test cannot look past the server");
+    };
+    let place = subject.place();
+    let backend = subject.ready(&place).await;
+    for kind in FileKind::ALL {
+        let Object { handle, data } = Object::new(kind, 8, 60);
+        backend.write(&handle, data.clone()).await.unwrap();
+        let name = handle.name();
+        let path = match kind {
+            FileKind::Config => "config".to_owned(),
+            FileKind::Key => format!("keys/{name}"),
+            FileKind::Lock => format!("locks/{name}"),
+            FileKind::Snapshot => format!("snapshots/{name}"),
+            FileKind::Index => format!("index/{name}"),
+            FileKind::Pack => format!("data/{}/{name}", &name[..2]),
+        };
+        let path = folder.join(&place.prefix).join(path);
+        assert!(std::fs::read(&path).unwrap() == data, "{kind}");
+    }
+    Verdict::Passed
+}
+
 pub async fn objects_of_every_size_come_back_as_written(subject: Arc<Subject>) -> Verdict {
     let backend = subject.fresh().await;
     for size in [0, 1, 1 << 20, 20 << 20] {

@@ -1,5 +1,6 @@
 //! A backend on a server, and fresh places on it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,6 +63,8 @@ pub struct Subject {
     pub network: Option<Network>,
     /// What must never be shown.
     pub secrets: Vec<String>,
+    /// The folder with all places, where files can be looked at and put past the server.
+    pub folder: Option<PathBuf>,
     /// Makes a backend; nothing is connected yet.
     pub make: Make,
 }
@@ -86,7 +89,12 @@ impl Subject {
 
     /// A repository's place, ready to be used.
     pub async fn fresh(&self) -> Arc<dyn Backend> {
-        let backend = (self.make)(&self.place());
+        self.ready(&self.place()).await
+    }
+
+    /// This place, ready to be used.
+    pub async fn ready(&self, place: &Place) -> Arc<dyn Backend> {
+        let backend = (self.make)(place);
         backend.create().await.unwrap();
         backend
     }
@@ -102,8 +110,7 @@ impl Subject {
         }
         let proxy = before.start();
         let place = self.place();
-        let direct = (self.make)(&place);
-        direct.create().await.unwrap();
+        let direct = self.ready(&place).await;
         let http = HttpOptions {
             stall_timeout: STALL_TIMEOUT,
             ..place.http.clone()

@@ -1,5 +1,6 @@
 //! The backends on their servers.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use backend::{LocalBackend, RestBackend, RestOptions, Variables};
@@ -25,6 +26,7 @@ async fn the_local_folder_conforms() {
         },
         network: None,
         secrets: Vec::new(),
+        folder: Some(folder.clone()),
         make: Box::new(move |place| Arc::new(LocalBackend::new(folder.join(&place.prefix)))),
     })
     .await;
@@ -78,6 +80,8 @@ fn rest(server: &Server, network: Network) -> Subject {
     ]
     .into_iter()
     .filter_map(|(name, value)| Some((name.to_owned(), SecretString::from(value?)))));
+    let is_secure = network.origin.starts_with("https:") && server.has_http().is_some();
+    let root = server.has_value(if is_secure { "path_https" } else { "path" });
     // With private repositories each user has a folder.
     let folder = user.map_or_else(String::new, |user| format!("{user}/"));
     Subject {
@@ -92,6 +96,7 @@ fn rest(server: &Server, network: Network) -> Subject {
         },
         network: Some(network),
         secrets: password.into_iter().collect(),
+        folder: root.map(|root| Path::new(root).join(&folder)),
         make: Box::new(move |place| {
             let url = format!("{}/{folder}{}/", place.origin, place.prefix);
             let options = RestOptions::parse(&url, &variables).unwrap();

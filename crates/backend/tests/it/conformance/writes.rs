@@ -1,6 +1,7 @@
 //! Names that are written more than once.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use backend::{ErrorKind, FileKind};
 use futures::future::join_all;
@@ -72,5 +73,34 @@ pub async fn concurrent_writers_of_one_name_leave_one_whole_object(
     }
     let read = backend.read(&contents[0].handle).await.unwrap();
     assert!(contents.iter().any(|object| object.data == read));
+    Verdict::Passed
+}
+
+pub async fn a_reader_beside_the_writer_sees_all_or_nothing(subject: Arc<Subject>) -> Verdict {
+    let backend = subject.fresh().await;
+    for seed in 0..4 {
+        let Object { handle, data } = Object::new(FileKind::Pack, 30 + seed, 4 << 20);
+        let is_written = AtomicBool::new(false);
+        let read = async {
+            let mut attempts = 0;
+            while !is_written.load(Ordering::SeqCst) || attempts == 0 {
+                attempts += 1;
+                match backend.read(&handle).await {
+                    Ok(read) => assert!(read == data, "{} bytes were seen", read.len()),
+                    Err(error) => assert!(error.is_not_found(), "{error:?}"),
+                }
+                match backend.stat(&handle).await {
+                    Ok(info) => assert_eq!(info.size_bytes, data.len() as u64),
+                    Err(error) => assert!(error.is_not_found(), "{error:?}"),
+                }
+            }
+        };
+        let write = async {
+            backend.write(&handle, data.clone()).await.unwrap();
+            is_written.store(true, Ordering::SeqCst);
+        };
+        tokio::join!(write, read);
+        assert!(backend.read(&handle).await.unwrap() == data);
+    }
     Verdict::Passed
 }
