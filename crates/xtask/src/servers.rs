@@ -9,7 +9,7 @@
 //! 1. Write `servers/NAME.rs` with a `pub const PRODUCT: Product`: its name, the entries it offers, which
 //!    other products it needs, and two functions.
 //!    - `install` puts the program into the cache and returns its folder. [`Installer`] has the usual
-//!      ways: a Python environment from a committed `servers/NAME.txt`, `npm`, `go install`, a Debian
+//!      ways: a Python environment from a committed `servers/NAME.txt`, `npm` with its Node.js, `go install`, a Debian
 //!      package of a newer suite, or [`Installer::once`] for anything else. They lock, resume after an
 //!      interruption and do nothing the second time.
 //!    - `start` gets a [`Run`]: free ports, a data folder, certificates, `spawn` and `wait_until_ready`.

@@ -8,15 +8,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::run::{Run, Spawned};
-use super::{Installer, Product, Server, installer};
-use crate::command;
+use super::{Installer, Product, Server};
 use crate::failure::Failure;
 
 const ACCOUNT: &str = "stashtest";
 const KEY: &str =
     "c3Rhc2ggdGVzdCBhY2NvdW50IGtleSwgbm90IGEgc2VjcmV0IGF0IGFsbCAhISEhISEhISEhISEhISEhISEhIQ==";
-/// The oldest Node.js that runs it.
-const OLDEST_NODE: u32 = 18;
 
 pub const PRODUCT: Product = Product {
     name: "azurite",
@@ -28,20 +25,10 @@ pub const PRODUCT: Product = Product {
 };
 
 fn install(installer: &Installer) -> Result<PathBuf, Failure> {
-    installer::need(&["node", "npm"], "Node.js and npm")?;
-    let version = command::output(Command::new("node").arg("--version"))?;
-    let major = version
-        .trim_start_matches('v')
-        .split('.')
-        .next()
-        .and_then(|number| number.parse::<u32>().ok());
-    if major.is_none_or(|major| major < OLDEST_NODE) {
-        return Err(Failure::Refused(format!(
-            "Node.js is {}, it needs {OLDEST_NODE} or newer",
-            version.trim()
-        )));
-    }
-    installer.npm(&format!("azurite@{}", PRODUCT.version))
+    installer.npm(
+        &format!("azurite@{}", PRODUCT.version),
+        include_str!("azurite.txt"),
+    )
 }
 
 fn start(run: &Run, folder: &Path) -> Result<Vec<Server>, Failure> {
@@ -96,7 +83,7 @@ fn spawn(
     port: u16,
     options: &[&str],
 ) -> Result<Spawned, Failure> {
-    let mut command = Command::new("node");
+    let mut command = Command::new(Installer::node(folder)?);
     command
         .arg(folder.join("node_modules/azurite/dist/src/blob/main.js"))
         .args(["--blobHost", "127.0.0.1", "--blobPort", &port.to_string()])

