@@ -245,3 +245,75 @@ pub fn find(folder: &Path, name: &str) -> Result<PathBuf, Failure> {
         folder.display()
     )))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_is_repeated_after_a_failure_and_for_a_new_recipe_only() {
+        let scratch = tempfile::tempdir().unwrap();
+        let installer = Installer {
+            folder: scratch.path().join("a-1"),
+            asked_for: false,
+        };
+        let interrupted = installer.once("one", |folder| {
+            write_text(&folder.join("half"), "")?;
+            Err(Failure::Refused("interrupted".to_owned()))
+        });
+        assert!(interrupted.is_err());
+        assert!(!installer.is_installed());
+
+        let mut done = Vec::new();
+        for recipe in ["one", "one", "two", "two"] {
+            installer
+                .once(recipe, |folder| {
+                    assert!(folder.join("half").is_file(), "the half is kept");
+                    done.push(recipe);
+                    Ok(())
+                })
+                .unwrap();
+        }
+        assert_eq!(done, ["one", "two"]);
+        assert!(installer.is_installed());
+    }
+
+    #[test]
+    fn two_installs_of_a_product_wait_for_each_other() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = scratch.path().join("a-1");
+        let count = std::sync::atomic::AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let installer = Installer {
+                        folder: folder.clone(),
+                        asked_for: false,
+                    };
+                    installer
+                        .once("one", |_| {
+                            count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                            Ok(())
+                        })
+                        .unwrap();
+                });
+            }
+        });
+        assert_eq!(count.into_inner(), 1);
+    }
+
+    #[test]
+    fn a_failed_step_shows_the_end_of_its_output() {
+        let scratch = tempfile::tempdir().unwrap();
+        let installer = Installer {
+            folder: scratch.path().join("a-1"),
+            asked_for: false,
+        };
+        let failure = installer
+            .run(Command::new("sh").args(["-c", "echo no such package >&2; exit 3"]))
+            .unwrap_err()
+            .to_string();
+        assert!(failure.contains("exit status: 3"), "{failure}");
+        assert!(failure.contains("no such package"), "{failure}");
+    }
+}

@@ -285,3 +285,69 @@ fn open_log(log: &Path) -> io::Result<(File, File)> {
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::servers::installer::need;
+
+    fn run(state: &Path) -> Run {
+        Run::new("a", Arc::new(Shared::new(state).unwrap()))
+    }
+
+    #[test]
+    fn a_server_that_ends_at_once_is_a_failure_with_the_end_of_its_log() {
+        let state = tempfile::tempdir().unwrap();
+        let mut server = run(state.path())
+            .spawn(
+                "x",
+                Command::new("sh").args(["-c", "echo port taken; exit 4"]),
+            )
+            .unwrap();
+        let mut ended = false;
+        let failure = server
+            .wait_until_ready(|| {
+                // As if a stranger answered on the port, but only after the server has ended.
+                ended = ended || server_ended(state.path());
+                ended
+            })
+            .unwrap_err()
+            .to_string();
+        assert!(
+            failure.contains("a-x ended with exit status: 4"),
+            "{failure}"
+        );
+        assert!(failure.contains("port taken"), "{failure}");
+    }
+
+    fn server_ended(state: &Path) -> bool {
+        !processes::is_alive(state, "a").unwrap()
+    }
+
+    #[test]
+    fn no_port_is_given_out_twice() {
+        let state = tempfile::tempdir().unwrap();
+        let run = run(state.path());
+        let ports: BTreeSet<u16> = (0..50).map(|_| run.port().unwrap()).collect();
+        assert_eq!(ports.len(), 50);
+    }
+
+    #[test]
+    fn the_certificates_of_a_run_stay_and_suit_each_other() {
+        let state = tempfile::tempdir().unwrap();
+        let first = read_text(&run(state.path()).certificates().ca).unwrap();
+        let run = run(state.path());
+        let files = run.certificates();
+        assert_eq!(read_text(&files.ca).unwrap(), first);
+        if let Err(missing) = need(&["openssl"], "openssl") {
+            println!("SKIPPED: purposes of certificates: {missing}");
+            return;
+        }
+        for (certificate, purpose) in [(&files.server, "sslserver"), (&files.client, "sslclient")] {
+            let mut verify = Command::new("openssl");
+            verify.args(["verify", "-purpose", purpose, "-CAfile"]);
+            verify.arg(&files.ca).arg(certificate);
+            command::output(&mut verify).unwrap();
+        }
+    }
+}
