@@ -21,6 +21,7 @@ pub mod everything;
 mod random;
 mod scratch;
 pub mod tree;
+pub mod uml;
 
 pub mod certificates;
 pub mod proxy;

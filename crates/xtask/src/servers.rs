@@ -38,6 +38,7 @@ mod azurite;
 mod fake_gcs;
 mod minio;
 mod moto;
+mod nfs;
 mod rclone;
 mod rest_server;
 mod rgw;
@@ -64,6 +65,7 @@ const PRODUCTS: &[&Product] = &[
     &rest_server::PRODUCT,
     &rclone::PRODUCT,
     &rgw::PRODUCT,
+    &nfs::PRODUCT,
 ];
 
 /// A server program: where it comes from and how it is started.

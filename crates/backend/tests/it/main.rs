@@ -11,4 +11,5 @@ mod conformance;
 mod doctor;
 mod local;
 mod local_refused;
+mod nfs;
 mod rest;

@@ -22,8 +22,13 @@ mount --bind "$data" "$root/mnt"
 exec chroot "$root" "$@"
 "#;
 
-/// Makes the folder `root` of a product: a minimal `suite` with these packages.
-pub fn make(installer: &Installer, suite: &str, packages: &[&str]) -> Result<PathBuf, Failure> {
+/// Makes the folder `root` of a product: a minimal `suite` with these packages, completed by `more`.
+pub fn make(
+    installer: &Installer,
+    suite: &str,
+    packages: &[&str],
+    more: impl FnOnce(&Path) -> Result<(), Failure>,
+) -> Result<PathBuf, Failure> {
     if !nix::unistd::geteuid().is_root() {
         return Err(Failure::Refused(
             "making a Debian folder needs root".to_owned(),
@@ -68,7 +73,8 @@ pub fn make(installer: &Installer, suite: &str, packages: &[&str]) -> Result<Pat
             .args(packages)
             .env("DEBIAN_FRONTEND", "noninteractive");
         installer.run(&mut install)?;
-        installer.run(enter(&root, &folder.join("tools")).args(["apt-get", "clean"]))
+        installer.run(enter(&root, &folder.join("tools")).args(["apt-get", "clean"]))?;
+        more(folder)
     })?;
     Ok(folder)
 }

@@ -23,7 +23,7 @@ pub const PRODUCT: Product = Product {
 };
 
 fn install(installer: &Installer) -> Result<PathBuf, Failure> {
-    debian_root::make(installer, "trixie", PACKAGES)
+    debian_root::make(installer, "trixie", PACKAGES, |_| Ok(()))
 }
 
 /// Everything is below `/mnt`, where the run's folder is seen. The class directory must be named: Debian's default
