@@ -26,6 +26,7 @@ mod bring_up;
 #[allow(dead_code, reason = "offers what servers added later need")]
 mod curl;
 mod debian_root;
+mod garage;
 mod guard;
 #[allow(dead_code, reason = "offers what servers added later need")]
 mod installer;
@@ -66,6 +67,7 @@ const PRODUCTS: &[&Product] = &[
     &rclone::PRODUCT,
     &rgw::PRODUCT,
     &nfs::PRODUCT,
+    &garage::PRODUCT,
 ];
 
 /// A server program: where it comes from and how it is started.
