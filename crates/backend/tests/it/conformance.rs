@@ -68,8 +68,8 @@ const CHECKS: &[(Group, &str, Check)] = checks! {
 /// No check takes longer, or it waits for something that never comes.
 const DEADLINE: Duration = Duration::from_mins(3);
 
-/// Puts a backend through every check; fails at the end with all that went wrong.
-pub async fn run(subject: Subject) {
+/// Puts a backend through every check; returns all that went wrong.
+async fn run(subject: Subject) -> Vec<String> {
     let subject = Arc::new(subject);
     let mut results = Results::default();
     for (group, name, check) in CHECKS {
@@ -82,14 +82,8 @@ pub async fn run(subject: Subject) {
         };
         results.add(&subject, *group, name, outcome);
     }
-    let failures = results.finish(&subject);
-    assert!(
-        failures.is_empty(),
-        "{} on {}: {} of {} checks failed\n{}",
-        subject.backend,
-        subject.server,
-        failures.len(),
-        CHECKS.len(),
-        failures.join("\n")
-    );
+    let failures = results.finish(&subject).into_iter();
+    failures
+        .map(|failure| format!("{} on {}: {failure}", subject.backend, subject.server))
+        .collect()
 }
