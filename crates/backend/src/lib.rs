@@ -8,8 +8,12 @@ pub mod doctor;
 mod error;
 mod handle;
 mod http;
+mod limit;
 mod local;
 mod meter;
+mod metered;
+mod read_only;
+mod retry;
 mod service;
 mod variables;
 
@@ -17,8 +21,12 @@ pub use crate::http::{ClientCertificate, HttpOptions};
 pub use bandwidth::Bandwidth;
 pub use error::{BackendError, ErrorKind, Operation};
 pub use handle::{FileInfo, FileKind, Handle};
+pub use limit::ConnectionLimit;
 pub use local::LocalBackend;
 pub use meter::{Count, Meter};
+pub use metered::Metered;
+pub use read_only::{ReadOnly, ReadOnlyExcept};
+pub use retry::{Notify, Retry, RetryNotice, RetryOptions};
 pub use service::{RestBackend, RestOptions};
 pub use variables::{SetupError, Variables};
 

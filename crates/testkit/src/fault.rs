@@ -13,6 +13,8 @@ use parking_lot::Mutex;
 pub enum Effect {
     /// The call fails and does nothing.
     Fail(ErrorKind),
+    /// The call fails as temporary, does nothing, and asks to wait for so long.
+    Busy(Duration),
     /// The call is done, then reported as failed: its acknowledgement was lost.
     LoseAcknowledgement(ErrorKind),
     /// The call waits first.
@@ -237,6 +239,10 @@ impl FaultBackend {
         {
             None | Some(Effect::Delay(_)) => work.await,
             Some(Effect::Fail(kind)) => Err(error(kind)),
+            Some(Effect::Busy(time)) => Err(BackendError {
+                retry_after: Some(time),
+                ..error(ErrorKind::Temporary)
+            }),
             Some(Effect::LoseAcknowledgement(kind)) => work.await.and_then(|_| Err(error(kind))),
             Some(Effect::Hang) => std::future::pending().await,
             Some(effect) => work.await.map(|value| change(value, effect)),

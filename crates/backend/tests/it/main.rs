@@ -8,8 +8,10 @@
 )]
 
 mod conformance;
+mod decorators;
 mod doctor;
 mod local;
 mod local_refused;
 mod nfs;
 mod rest;
+mod retry;
