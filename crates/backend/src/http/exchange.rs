@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::{HeaderValue, Method, header};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
@@ -26,7 +27,13 @@ pub(super) async fn run(
     request: http::Request<Bytes>,
 ) -> Result<Reply, HttpFailure> {
     let progress = Arc::new(Progress::new());
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    if body.is_empty() && matches!(parts.method, Method::POST | Method::PUT | Method::PATCH) {
+        // Left out for an empty body otherwise, and some servers insist on it.
+        parts
+            .headers
+            .insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
     let body = Upload {
         rest: body,
         progress: progress.clone(),
