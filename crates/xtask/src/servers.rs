@@ -36,6 +36,7 @@ mod processes;
 mod run;
 
 mod azurite;
+mod b2;
 mod fake_gcs;
 mod minio;
 mod moto;
@@ -65,6 +66,7 @@ const PRODUCTS: &[&Product] = &[
     &azurite::PRODUCT,
     &rest_server::PRODUCT,
     &rclone::PRODUCT,
+    &b2::PRODUCT,
     &rgw::PRODUCT,
     &nfs::PRODUCT,
     &garage::PRODUCT,
