@@ -1,5 +1,9 @@
 //! The services: one module each, all on the one HTTP client of [`crate::http`].
 
+mod keys;
+
+mod b2;
 mod rest;
 
+pub use b2::{B2Backend, B2Options};
 pub use rest::{RestBackend, RestOptions};

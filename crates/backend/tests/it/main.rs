@@ -7,6 +7,7 @@
     reason = "tests"
 )]
 
+mod b2;
 mod conformance;
 mod decorators;
 mod doctor;

@@ -3,6 +3,7 @@
 //! To add one: a file with a test that calls [`run_on`] with the names of its servers and a function that makes a
 //! [`Subject`] of each.
 
+mod b2;
 mod local;
 mod rest;
 
