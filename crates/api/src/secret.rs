@@ -5,8 +5,7 @@ mod keys;
 mod settings;
 mod url;
 
-pub use keys::{CA_CERT_DATA, Need, RESTIC_PASSWORD, SecretKey, check_secret, keys_of};
-pub use settings::{
-    AzureKeys, B2Keys, BackendSettings, Location, Place, RestKeys, S3Keys, SettingsError,
-    local_path_on_this_machine,
+pub use keys::{
+    CA_CERT_DATA, Need, RESTIC_PASSWORD, SecretKey, TLS_CLIENT_CERT_DATA, check_secret, keys_of,
 };
+pub use settings::{BackendSettings, Place, SettingsError, local_path_on_this_machine};

@@ -13,6 +13,9 @@ pub const RESTIC_PASSWORD: &str = "RESTIC_PASSWORD";
 /// The key of certificates, as PEM, that servers are verified with besides the system's.
 pub const CA_CERT_DATA: &str = "CA_CERT_DATA";
 
+/// The key of a certificate and its private key, as PEM, for servers that ask who calls.
+pub const TLS_CLIENT_CERT_DATA: &str = "TLS_CLIENT_CERT_DATA";
+
 /// One key a backend reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SecretKey {
@@ -20,6 +23,10 @@ pub struct SecretKey {
     pub name: &'static str,
     /// When it must be there.
     pub need: Need,
+    /// The environment variable by which restic knows it, where it is one.
+    pub variable: Option<&'static str>,
+    /// Whether it says who we are, so that no other identity may be used.
+    pub is_credential: bool,
 }
 
 /// When a key must be there.
@@ -27,54 +34,118 @@ pub struct SecretKey {
 pub enum Need {
     /// Always.
     Required,
-    /// Whenever the other one is: without both, the identity of the machine or Pod is used.
-    With(&'static str),
+    /// Whenever one of these is: alone they are of no use.
+    With(&'static [&'static str]),
     /// Never.
     Optional,
 }
 
-const fn key(name: &'static str, need: Need) -> SecretKey {
-    SecretKey { name, need }
+/// Part of who we are.
+const fn credential(name: &'static str, need: Need) -> SecretKey {
+    SecretKey {
+        name,
+        need,
+        variable: Some(name),
+        is_credential: true,
+    }
+}
+
+/// Anything else that the service should know.
+const fn setting(name: &'static str) -> SecretKey {
+    SecretKey {
+        name,
+        need: Need::Optional,
+        variable: Some(name),
+        is_credential: false,
+    }
+}
+
+/// What stands in the repository string instead of a variable.
+const fn in_url(name: &'static str, need: Need) -> SecretKey {
+    SecretKey {
+        name,
+        need,
+        variable: None,
+        is_credential: true,
+    }
 }
 
 const S3: &[SecretKey] = &[
-    key("AWS_ACCESS_KEY_ID", Need::With("AWS_SECRET_ACCESS_KEY")),
-    key("AWS_SECRET_ACCESS_KEY", Need::With("AWS_ACCESS_KEY_ID")),
+    credential(
+        "AWS_ACCESS_KEY_ID",
+        Need::With(&["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"]),
+    ),
+    credential(
+        "AWS_SECRET_ACCESS_KEY",
+        Need::With(&["AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN"]),
+    ),
+    credential("AWS_SESSION_TOKEN", Need::Optional),
+    setting("RESTIC_AWS_ASSUME_ROLE_ARN"),
+    setting("RESTIC_AWS_ASSUME_ROLE_SESSION_NAME"),
+    setting("RESTIC_AWS_ASSUME_ROLE_EXTERNAL_ID"),
 ];
 const GCS: &[SecretKey] = &[
-    key("GOOGLE_PROJECT_ID", Need::Optional),
-    key("GOOGLE_SERVICE_ACCOUNT_JSON_KEY", Need::Optional),
+    setting("GOOGLE_PROJECT_ID"),
+    credential("GOOGLE_SERVICE_ACCOUNT_JSON_KEY", Need::Optional),
 ];
 const AZURE: &[SecretKey] = &[
-    key("AZURE_ACCOUNT_NAME", Need::With("AZURE_ACCOUNT_KEY")),
-    key("AZURE_ACCOUNT_KEY", Need::With("AZURE_ACCOUNT_NAME")),
+    SecretKey {
+        name: "AZURE_ACCOUNT_NAME",
+        need: Need::With(&[
+            "AZURE_ACCOUNT_KEY",
+            "AZURE_ACCOUNT_SAS",
+            "AZURE_CLIENT_SECRET",
+        ]),
+        variable: Some("AZURE_ACCOUNT_NAME"),
+        is_credential: false,
+    },
+    credential("AZURE_ACCOUNT_KEY", Need::Optional),
+    credential("AZURE_ACCOUNT_SAS", Need::Optional),
+    // With a federated token of the Pod these two name the identity; with the secret they are a set of their own.
+    SecretKey {
+        name: "AZURE_CLIENT_ID",
+        need: Need::With(&["AZURE_CLIENT_SECRET"]),
+        variable: Some("AZURE_CLIENT_ID"),
+        is_credential: false,
+    },
+    SecretKey {
+        name: "AZURE_TENANT_ID",
+        need: Need::With(&["AZURE_CLIENT_SECRET"]),
+        variable: Some("AZURE_TENANT_ID"),
+        is_credential: false,
+    },
+    credential("AZURE_CLIENT_SECRET", Need::Optional),
+    setting("AZURE_ENDPOINT_SUFFIX"),
 ];
 const SWIFT: &[SecretKey] = &[
-    key("ST_AUTH", Need::Optional),
-    key("ST_USER", Need::Optional),
-    key("ST_KEY", Need::Optional),
-    key("OS_AUTH_URL", Need::Optional),
-    key("OS_REGION_NAME", Need::Optional),
-    key("OS_USERNAME", Need::Optional),
-    key("OS_PASSWORD", Need::Optional),
-    key("OS_TENANT_ID", Need::Optional),
-    key("OS_TENANT_NAME", Need::Optional),
-    key("OS_USER_DOMAIN_NAME", Need::Optional),
-    key("OS_PROJECT_NAME", Need::Optional),
-    key("OS_PROJECT_DOMAIN_NAME", Need::Optional),
-    key("OS_APPLICATION_CREDENTIAL_ID", Need::Optional),
-    key("OS_APPLICATION_CREDENTIAL_NAME", Need::Optional),
-    key("OS_APPLICATION_CREDENTIAL_SECRET", Need::Optional),
-    key("OS_STORAGE_URL", Need::Optional),
-    key("OS_AUTH_TOKEN", Need::Optional),
+    credential("ST_AUTH", Need::Optional),
+    credential("ST_USER", Need::Optional),
+    credential("ST_KEY", Need::Optional),
+    credential("OS_AUTH_URL", Need::Optional),
+    credential("OS_REGION_NAME", Need::Optional),
+    credential("OS_USERNAME", Need::Optional),
+    credential("OS_PASSWORD", Need::Optional),
+    credential("OS_TENANT_ID", Need::Optional),
+    credential("OS_TENANT_NAME", Need::Optional),
+    credential("OS_USER_DOMAIN_NAME", Need::Optional),
+    credential("OS_PROJECT_NAME", Need::Optional),
+    credential("OS_PROJECT_DOMAIN_NAME", Need::Optional),
+    credential("OS_APPLICATION_CREDENTIAL_ID", Need::Optional),
+    credential("OS_APPLICATION_CREDENTIAL_NAME", Need::Optional),
+    credential("OS_APPLICATION_CREDENTIAL_SECRET", Need::Optional),
+    credential("OS_STORAGE_URL", Need::Optional),
+    credential("OS_AUTH_TOKEN", Need::Optional),
 ];
 const B2: &[SecretKey] = &[
-    key("B2_ACCOUNT_ID", Need::Required),
-    key("B2_ACCOUNT_KEY", Need::Required),
+    credential("B2_ACCOUNT_ID", Need::Required),
+    credential("B2_ACCOUNT_KEY", Need::Required),
 ];
 const REST: &[SecretKey] = &[
-    key("REST_SERVER_USERNAME", Need::With("REST_SERVER_PASSWORD")),
-    key("REST_SERVER_PASSWORD", Need::Optional),
+    in_url(
+        "REST_SERVER_USERNAME",
+        Need::With(&["REST_SERVER_PASSWORD"]),
+    ),
+    in_url("REST_SERVER_PASSWORD", Need::Optional),
 ];
 
 /// Each complete set of keys that Swift accepts.
@@ -95,7 +166,8 @@ const SWIFT_SETS: &[&[&str]] = &[
     &["OS_AUTH_URL", "OS_USERNAME", "OS_PASSWORD"],
 ];
 
-/// The keys a provider (`local`, `s3`, …) reads besides [`RESTIC_PASSWORD`] and [`CA_CERT_DATA`].
+/// The keys a provider (`local`, `s3`, …) reads besides [`RESTIC_PASSWORD`], [`CA_CERT_DATA`] and
+/// [`TLS_CLIENT_CERT_DATA`].
 pub fn keys_of(provider: &str) -> &'static [SecretKey] {
     match provider {
         "s3" => S3,
@@ -116,17 +188,20 @@ pub fn check_secret(provider: &str, secret: &Secret) -> Vec<Problem> {
     let mut problems = Vec::new();
     check_password(&entries, &mut problems);
     let has = |name: &str| entries.get(name).is_some_and(|value| !value.is_empty());
-    for SecretKey { name, need } in keys_of(provider) {
+    for SecretKey { name, need, .. } in keys_of(provider) {
         match need {
             Need::Required if !has(name) => {
                 problems.push(missing(name, provider, &format!("add `{name}`")));
             }
-            Need::With(other) if has(other) && !has(name) => {
-                problems.push(missing(
-                    name,
-                    provider,
-                    &format!("add `{name}`: it belongs to `{other}`"),
-                ));
+            Need::With(others) if !has(name) => {
+                let given = others.iter().find(|other| has(other));
+                problems.extend(given.map(|other| {
+                    missing(
+                        name,
+                        provider,
+                        &format!("add `{name}`: it belongs to `{other}`"),
+                    )
+                }));
             }
             _ => {}
         }
@@ -145,9 +220,34 @@ pub fn check_secret(provider: &str, secret: &Secret) -> Vec<Problem> {
                 .with_fix(format!("add one of these sets: {}", sets.join("; "))),
         );
     }
+    if provider == "azure" {
+        check_single_form(&entries, &mut problems);
+    }
     check_texts(provider, &entries, &mut problems);
     check_superfluous(provider, &entries, &mut problems);
     problems
+}
+
+/// Azure has three ways to say who we are; two of them at once would leave open which is meant.
+fn check_single_form(entries: &BTreeMap<&str, &[u8]>, problems: &mut Vec<Problem>) {
+    let forms = [
+        "AZURE_ACCOUNT_KEY",
+        "AZURE_ACCOUNT_SAS",
+        "AZURE_CLIENT_SECRET",
+    ];
+    let given: Vec<&str> = forms
+        .into_iter()
+        .filter(|name| entries.get(name).is_some_and(|value| !value.is_empty()))
+        .collect();
+    if let [first, second, ..] = given.as_slice() {
+        problems.push(
+            Problem::new(
+                format!("data.{second}"),
+                format!("`{first}` is there as well, and only one can be used"),
+            )
+            .with_fix("keep the one that is meant"),
+        );
+    }
 }
 
 fn check_password(entries: &BTreeMap<&str, &[u8]>, problems: &mut Vec<Problem>) {
@@ -183,10 +283,11 @@ fn check_texts(provider: &str, entries: &BTreeMap<&str, &[u8]>, problems: &mut V
 
 fn check_superfluous(provider: &str, entries: &BTreeMap<&str, &[u8]>, problems: &mut Vec<Problem>) {
     for name in entries.keys().filter(|name| !is_read(provider, name)) {
-        let known = keys_of(provider)
-            .iter()
-            .map(|key| key.name)
-            .chain([RESTIC_PASSWORD, CA_CERT_DATA]);
+        let known = keys_of(provider).iter().map(|key| key.name).chain([
+            RESTIC_PASSWORD,
+            CA_CERT_DATA,
+            TLS_CLIENT_CERT_DATA,
+        ]);
         let fix = match nearest(name, known.filter(|known| !entries.contains_key(known))) {
             Some(meant) => format!("did you mean `{meant}`?"),
             None => "remove it if nothing else needs it".to_owned(),
@@ -205,6 +306,7 @@ fn check_superfluous(provider: &str, entries: &BTreeMap<&str, &[u8]>, problems: 
 fn is_read(provider: &str, name: &str) -> bool {
     name == RESTIC_PASSWORD
         || name == CA_CERT_DATA
+        || name == TLS_CLIENT_CERT_DATA
         || keys_of(provider).iter().any(|key| key.name == name)
 }
 

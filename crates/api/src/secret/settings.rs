@@ -5,10 +5,12 @@ use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
 use k8s_openapi::api::core::v1::Secret;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
 use crate::problem::Problem;
-use crate::secret::keys::{CA_CERT_DATA, RESTIC_PASSWORD, check_secret, entries, keys_of};
+use crate::secret::keys::{
+    CA_CERT_DATA, RESTIC_PASSWORD, TLS_CLIENT_CERT_DATA, check_secret, entries, keys_of,
+};
 use crate::secret::url;
 use crate::v1alpha1::{Backend, LocalBackend, Repository};
 
@@ -21,125 +23,20 @@ pub enum Place {
     Pod,
 }
 
-/// The two keys of S3.
-#[derive(Debug, Clone)]
-pub struct S3Keys {
-    /// `AWS_ACCESS_KEY_ID`
-    pub access_key_id: String,
-    /// `AWS_SECRET_ACCESS_KEY`
-    pub secret_access_key: SecretString,
-}
-
-/// The two keys of Azure.
-#[derive(Debug, Clone)]
-pub struct AzureKeys {
-    /// `AZURE_ACCOUNT_NAME`
-    pub account_name: String,
-    /// `AZURE_ACCOUNT_KEY`
-    pub account_key: SecretString,
-}
-
-/// The two keys of Backblaze B2.
-#[derive(Debug, Clone)]
-pub struct B2Keys {
-    /// `B2_ACCOUNT_ID`
-    pub account_id: String,
-    /// `B2_ACCOUNT_KEY`
-    pub account_key: SecretString,
-}
-
-/// User and password of a REST server.
-#[derive(Debug, Clone)]
-pub struct RestKeys {
-    /// `REST_SERVER_USERNAME`
-    pub username: String,
-    /// `REST_SERVER_PASSWORD`
-    pub password: Option<SecretString>,
-}
-
-/// Where the repository lies, with the keys of that place. Keys that are absent are left to the machine's or
-/// Pod's own identity.
-#[derive(Debug, Clone)]
-pub enum Location {
-    /// A folder.
-    Local {
-        /// Absolute path of the repository.
-        path: PathBuf,
-    },
-    /// A bucket of S3.
-    S3 {
-        /// Host name or URL of the service.
-        endpoint: String,
-        /// Name of the bucket.
-        bucket: String,
-        /// Folder in the bucket, as written.
-        prefix: String,
-        /// Region of the bucket.
-        region: Option<String>,
-        /// Whether the server's certificate is not verified.
-        is_insecure: bool,
-        /// Keys from the Secret.
-        keys: Option<S3Keys>,
-    },
-    /// A bucket of Google Cloud Storage.
-    Gcs {
-        /// Name of the bucket.
-        bucket: String,
-        /// Folder in the bucket, as written.
-        prefix: String,
-        /// Most connections at once.
-        max_connections: Option<u64>,
-        /// Project of the bucket.
-        project_id: Option<String>,
-        /// Key of a service account, as JSON.
-        service_account_json: Option<SecretString>,
-    },
-    /// A container of Azure.
-    Azure {
-        /// Name of the container.
-        container: String,
-        /// Folder in the container, as written.
-        prefix: String,
-        /// Most connections at once.
-        max_connections: Option<u64>,
-        /// Keys from the Secret.
-        keys: Option<AzureKeys>,
-    },
-    /// A container of Swift.
-    Swift {
-        /// Name of the container.
-        container: String,
-        /// Folder in the container, as written.
-        prefix: String,
-        /// The `ST_` and `OS_` keys of the Secret by name.
-        keys: BTreeMap<String, SecretString>,
-    },
-    /// A bucket of Backblaze B2.
-    B2 {
-        /// Name of the bucket.
-        bucket: String,
-        /// Folder in the bucket, as written.
-        prefix: String,
-        /// Most connections at once.
-        max_connections: Option<u64>,
-        /// Keys from the Secret.
-        keys: B2Keys,
-    },
-    /// A REST server.
-    Rest {
-        /// URL of the repository; may hold a password that was written into the Repository.
-        url: SecretString,
-        /// User and password from the Secret.
-        keys: Option<RestKeys>,
-    },
-}
-
-/// Everything that is needed to open the backend of a Repository.
+/// Everything that is needed to open the backend of a Repository, in restic's words: a repository string, and its
+/// environment variables.
 #[derive(Clone)]
 pub struct BackendSettings {
-    location: Location,
+    provider: &'static str,
+    repository: SecretString,
+    display: String,
+    local_path: Option<PathBuf>,
+    variables: Vec<(&'static str, SecretString)>,
+    connections: Option<u64>,
+    is_insecure: bool,
     password: SecretString,
     ca_certificates: Option<String>,
+    client_certificate: Option<SecretString>,
 }
 
 /// Why Repository and Secret give no settings; every reason at once.
@@ -171,21 +68,75 @@ impl BackendSettings {
             return Err(SettingsError { problems });
         }
         let keys = Keys::of(secret);
-        let location =
-            location(backend, provider, &keys, place).map_err(|problem| SettingsError {
-                problems: vec![problem],
-            })?;
-        let password = SecretString::from(keys.text(RESTIC_PASSWORD).unwrap_or_default());
+        let location = Location::new(backend, &keys, place).map_err(|problem| SettingsError {
+            problems: vec![problem],
+        })?;
+        let mut variables: Vec<_> = keys_of(provider)
+            .iter()
+            .filter_map(|key| Some((key.variable?, keys.secret(key.name)?)))
+            .collect();
+        variables.extend(location.region.map(|region| ("AWS_DEFAULT_REGION", region)));
         Ok(Self {
-            location,
-            password,
+            provider,
+            repository: SecretString::from(location.repository),
+            display: location.display,
+            local_path: location.local_path,
+            variables,
+            connections: location.connections,
+            is_insecure: location.is_insecure,
+            password: SecretString::from(keys.text(RESTIC_PASSWORD).unwrap_or_default()),
             ca_certificates: keys.text(CA_CERT_DATA),
+            client_certificate: keys.secret(TLS_CLIENT_CERT_DATA),
         })
     }
 
-    /// Where the repository lies, with the keys of that place.
-    pub fn location(&self) -> &Location {
-        &self.location
+    /// The provider as manifests spell it: `local`, `s3`, `gcs`, `azure`, `swift`, `b2` or `rest`.
+    pub fn provider(&self) -> &'static str {
+        self.provider
+    }
+
+    /// The location exactly as restic wants it in `RESTIC_REPOSITORY`; for a REST server with its password.
+    pub fn repository_url(&self) -> &SecretString {
+        &self.repository
+    }
+
+    /// The location for people: as [`Self::repository_url`], without user and password.
+    pub fn display_url(&self) -> String {
+        self.display.clone()
+    }
+
+    /// The folder of a local backend.
+    pub fn local_path(&self) -> Option<&Path> {
+        self.local_path.as_deref()
+    }
+
+    /// The keys of the Secret as restic's environment variables, and the region of the Repository.
+    pub fn variables(&self) -> &[(&'static str, SecretString)] {
+        &self.variables
+    }
+
+    /// Whether the Secret says who we are at the store. Where it does not, the identity of the machine or Pod is
+    /// meant; where it does, that identity must not be used even if the keys are refused.
+    pub fn has_credentials(&self) -> bool {
+        let mut keys = keys_of(self.provider)
+            .iter()
+            .filter(|key| key.is_credential);
+        let names = self.variables.iter().map(|(name, _)| *name);
+        let given: Vec<&str> = names.collect();
+        keys.any(|key| {
+            key.variable
+                .is_some_and(|variable| given.contains(&variable))
+        })
+    }
+
+    /// Most connections at once, where the Repository limits them.
+    pub fn connections(&self) -> Option<u64> {
+        self.connections
+    }
+
+    /// Whether the server's certificate is not verified.
+    pub fn is_insecure(&self) -> bool {
+        self.is_insecure
     }
 
     /// The repository password.
@@ -198,74 +149,9 @@ impl BackendSettings {
         self.ca_certificates.as_deref()
     }
 
-    /// The folder of a local backend.
-    pub fn local_path(&self) -> Option<&Path> {
-        match &self.location {
-            Location::Local { path } => Some(path),
-            _ => None,
-        }
-    }
-
-    /// The provider as manifests spell it: `local`, `s3`, `gcs`, `azure`, `swift`, `b2` or `rest`.
-    pub fn provider(&self) -> &'static str {
-        match self.location {
-            Location::Local { .. } => "local",
-            Location::S3 { .. } => "s3",
-            Location::Gcs { .. } => "gcs",
-            Location::Azure { .. } => "azure",
-            Location::Swift { .. } => "swift",
-            Location::B2 { .. } => "b2",
-            Location::Rest { .. } => "rest",
-        }
-    }
-
-    /// The location exactly as restic wants it in `RESTIC_REPOSITORY`; for a REST server with its password.
-    pub fn repository_url(&self) -> SecretString {
-        let text = match &self.location {
-            Location::Rest {
-                url,
-                keys: Some(keys),
-            } => {
-                let password = keys.password.as_ref().map(ExposeSecret::expose_secret);
-                format!(
-                    "rest:{}",
-                    url::with_user(url.expose_secret(), &keys.username, password)
-                )
-            }
-            Location::Rest { url, keys: None } => format!("rest:{}", url.expose_secret()),
-            _ => self.display_url(),
-        };
-        SecretString::from(text)
-    }
-
-    /// The location for people: as [`Self::repository_url`], without user and password.
-    pub fn display_url(&self) -> String {
-        match &self.location {
-            Location::Local { path } => path.display().to_string(),
-            Location::S3 {
-                endpoint,
-                bucket,
-                prefix,
-                ..
-            } => {
-                format!(
-                    "s3:{}/{}",
-                    endpoint.trim_end_matches('/'),
-                    url::join(&[bucket, prefix])
-                )
-            }
-            Location::Gcs { bucket, prefix, .. } => format!("gs:{bucket}:/{prefix}"),
-            Location::Azure {
-                container, prefix, ..
-            } => format!("azure:{container}:/{prefix}"),
-            Location::Swift {
-                container, prefix, ..
-            } => format!("swift:{container}:/{prefix}"),
-            Location::B2 { bucket, prefix, .. } => format!("b2:{bucket}:/{prefix}"),
-            Location::Rest { url, .. } => {
-                format!("rest:{}", url::without_user(url.expose_secret()))
-            }
-        }
+    /// Certificate and private key as PEM, shown to servers that ask for one.
+    pub fn client_certificate(&self) -> Option<&SecretString> {
+        self.client_certificate.as_ref()
     }
 }
 
@@ -297,100 +183,105 @@ impl<'a> Keys<'a> {
     }
 }
 
-fn location(
-    backend: &Backend,
-    provider: &str,
-    keys: &Keys<'_>,
-    place: Place,
-) -> Result<Location, Problem> {
-    let unset = || Problem::new("spec.backend", "exactly one backend must be set");
-    Ok(match provider {
-        "local" => {
-            let local = backend.local.as_ref().ok_or_else(unset)?;
+/// What a Repository says about its place.
+#[derive(Default)]
+struct Location {
+    repository: String,
+    display: String,
+    local_path: Option<PathBuf>,
+    region: Option<SecretString>,
+    connections: Option<u64>,
+    is_insecure: bool,
+}
+
+impl Location {
+    fn new(backend: &Backend, keys: &Keys<'_>, place: Place) -> Result<Self, Problem> {
+        if let Some(local) = &backend.local {
             let path = match place {
                 Place::Machine => local_path_on_this_machine(local)?,
                 Place::Pod => PathBuf::from(&local.mount_path),
             };
-            Location::Local { path }
+            let shown = path.display().to_string();
+            return Ok(Self {
+                local_path: Some(path),
+                ..Self::at(shown)
+            });
         }
-        "s3" => {
-            let s3 = backend.s3.as_ref().ok_or_else(unset)?;
-            let keys = keys
-                .text("AWS_ACCESS_KEY_ID")
-                .zip(keys.secret("AWS_SECRET_ACCESS_KEY"));
-            Location::S3 {
-                endpoint: s3.endpoint.clone(),
-                bucket: s3.bucket.clone(),
-                prefix: s3.prefix.clone().unwrap_or_default(),
-                region: s3.region.clone(),
+        if let Some(s3) = &backend.s3 {
+            let path = url::join(&[&s3.bucket, s3.prefix.as_deref().unwrap_or_default()]);
+            let endpoint = s3.endpoint.trim_end_matches('/');
+            return Ok(Self {
+                region: s3.region.clone().map(SecretString::from),
                 is_insecure: s3.insecure_tls.unwrap_or(false),
-                keys: keys.map(|(access_key_id, secret_access_key)| S3Keys {
-                    access_key_id,
-                    secret_access_key,
-                }),
-            }
+                ..Self::at(format!("s3:{endpoint}/{path}"))
+            });
         }
-        "gcs" => {
-            let gcs = backend.gcs.as_ref().ok_or_else(unset)?;
-            Location::Gcs {
-                bucket: gcs.bucket.clone(),
-                prefix: gcs.prefix.clone().unwrap_or_default(),
-                max_connections: connections(gcs.max_connections),
-                project_id: keys.text("GOOGLE_PROJECT_ID"),
-                service_account_json: keys.secret("GOOGLE_SERVICE_ACCOUNT_JSON_KEY"),
-            }
+        if let Some(rest) = &backend.rest {
+            return Ok(Self::rest(rest.url.as_deref().unwrap_or_default(), keys));
         }
-        "azure" => {
-            let azure = backend.azure.as_ref().ok_or_else(unset)?;
-            let keys = keys
-                .text("AZURE_ACCOUNT_NAME")
-                .zip(keys.secret("AZURE_ACCOUNT_KEY"));
-            Location::Azure {
-                container: azure.container.clone(),
-                prefix: azure.prefix.clone().unwrap_or_default(),
-                max_connections: connections(azure.max_connections),
-                keys: keys.map(|(account_name, account_key)| AzureKeys {
-                    account_name,
-                    account_key,
-                }),
-            }
+        // The prefix as written: what its slashes mean is a matter of each service.
+        let in_bucket = |scheme: &str, bucket: &str, prefix: Option<&str>| {
+            Self::at(format!("{scheme}:{bucket}:/{}", prefix.unwrap_or_default()))
+        };
+        let (location, limit) = if let Some(gcs) = &backend.gcs {
+            (
+                in_bucket("gs", &gcs.bucket, gcs.prefix.as_deref()),
+                gcs.max_connections,
+            )
+        } else if let Some(azure) = &backend.azure {
+            (
+                in_bucket("azure", &azure.container, azure.prefix.as_deref()),
+                azure.max_connections,
+            )
+        } else if let Some(swift) = &backend.swift {
+            (
+                in_bucket("swift", &swift.container, swift.prefix.as_deref()),
+                None,
+            )
+        } else if let Some(b2) = &backend.b2 {
+            (
+                in_bucket("b2", &b2.bucket, b2.prefix.as_deref()),
+                b2.max_connections,
+            )
+        } else {
+            return Err(Problem::new(
+                "spec.backend",
+                "exactly one backend must be set",
+            ));
+        };
+        Ok(Self {
+            connections: connections(limit),
+            ..location
+        })
+    }
+
+    /// A place without credentials in its name.
+    fn at(repository: String) -> Self {
+        Self {
+            display: repository.clone(),
+            repository,
+            ..Self::default()
         }
-        "swift" => {
-            let swift = backend.swift.as_ref().ok_or_else(unset)?;
-            let names = keys_of("swift").iter().map(|key| key.name);
-            Location::Swift {
-                container: swift.container.clone(),
-                prefix: swift.prefix.clone().unwrap_or_default(),
-                keys: names
-                    .filter_map(|name| Some((name.to_owned(), keys.secret(name)?)))
-                    .collect(),
+    }
+
+    fn rest(url: &str, keys: &Keys<'_>) -> Self {
+        let display = format!("rest:{}", url::without_user(url));
+        let repository = match keys.text("REST_SERVER_USERNAME") {
+            Some(username) => {
+                let password = keys.text("REST_SERVER_PASSWORD");
+                format!(
+                    "rest:{}",
+                    url::with_user(url, &username, password.as_deref())
+                )
             }
+            None => format!("rest:{url}"),
+        };
+        Self {
+            repository,
+            display,
+            ..Self::default()
         }
-        "b2" => {
-            let b2 = backend.b2.as_ref().ok_or_else(unset)?;
-            let keys = B2Keys {
-                account_id: keys.text("B2_ACCOUNT_ID").unwrap_or_default(),
-                account_key: keys.secret("B2_ACCOUNT_KEY").unwrap_or_default(),
-            };
-            Location::B2 {
-                bucket: b2.bucket.clone(),
-                prefix: b2.prefix.clone().unwrap_or_default(),
-                max_connections: connections(b2.max_connections),
-                keys,
-            }
-        }
-        _ => {
-            let rest = backend.rest.as_ref().ok_or_else(unset)?;
-            let username = keys.text("REST_SERVER_USERNAME");
-            Location::Rest {
-                url: SecretString::from(rest.url.clone().unwrap_or_default()),
-                keys: username.map(|username| RestKeys {
-                    username,
-                    password: keys.secret("REST_SERVER_PASSWORD"),
-                }),
-            }
-        }
-    })
+    }
 }
 
 /// A limit of connections; 0 and absence leave it to the program.

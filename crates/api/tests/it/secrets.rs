@@ -141,6 +141,47 @@ fn missing_keys_are_named_for_every_provider() {
 }
 
 #[test]
+fn keys_become_the_variables_that_restic_reads() {
+    let names = |backend: &str, keys: &str| {
+        let settings = settings(backend, keys, Place::Pod).unwrap();
+        let names: Vec<_> = settings.variables().iter().map(|(name, _)| *name).collect();
+        (names.join(" "), settings.has_credentials())
+    };
+    let s3 = "s3: {endpoint: e, bucket: b, region: r, insecureTLS: true}";
+    let static_keys = "AWS_ACCESS_KEY_ID: a, AWS_SECRET_ACCESS_KEY: b, AWS_SESSION_TOKEN: c";
+    let expected = "AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_DEFAULT_REGION";
+    assert_eq!(names(s3, static_keys), (expected.to_owned(), true));
+    assert_eq!(names(s3, ""), ("AWS_DEFAULT_REGION".to_owned(), false));
+    assert!(settings(s3, "", Place::Pod).unwrap().is_insecure());
+    let gcs = "gcs: {bucket: b, maxConnections: 7}";
+    assert_eq!(
+        names(gcs, "GOOGLE_PROJECT_ID: p"),
+        ("GOOGLE_PROJECT_ID".to_owned(), false)
+    );
+    assert_eq!(
+        settings(gcs, "", Place::Pod).unwrap().connections(),
+        Some(7)
+    );
+    let azure = "azure: {container: c}";
+    let (shown, has_credentials) = names(azure, "AZURE_ACCOUNT_NAME: a, AZURE_ACCOUNT_SAS: s");
+    assert_eq!(
+        (shown.as_str(), has_credentials),
+        ("AZURE_ACCOUNT_NAME AZURE_ACCOUNT_SAS", true)
+    );
+    assert!(!names(azure, "AZURE_ACCOUNT_NAME: a, AZURE_CLIENT_ID: i").1);
+}
+
+#[test]
+fn two_ways_to_say_who_we_are_are_refused() {
+    let keys = "AZURE_ACCOUNT_NAME: a, AZURE_ACCOUNT_KEY: k, AZURE_ACCOUNT_SAS: s";
+    let error = settings("azure: {container: c}", keys, Place::Pod).unwrap_err();
+    assert!(
+        error.to_string().contains("only one can be used"),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_line_break_behind_the_password_is_pointed_out() {
     let outcome = load(
         "apiVersion: v1\nkind: Secret\nmetadata: {name: key}\ndata: {RESTIC_PASSWORD: cHcK}\n",
