@@ -27,7 +27,7 @@ pub use meter::{Count, Meter};
 pub use metered::Metered;
 pub use read_only::{ReadOnly, ReadOnlyExcept};
 pub use retry::{Notify, Retry, RetryNotice, RetryOptions};
-pub use service::{B2Backend, B2Options, RestBackend, RestOptions};
+pub use service::{B2Backend, B2Options, GcsBackend, GcsOptions, RestBackend, RestOptions};
 pub use variables::{SetupError, Variables};
 
 use std::fmt::Debug;

@@ -3,7 +3,9 @@
 mod keys;
 
 mod b2;
+mod gcs;
 mod rest;
 
 pub use b2::{B2Backend, B2Options};
+pub use gcs::{GcsBackend, GcsOptions};
 pub use rest::{RestBackend, RestOptions};

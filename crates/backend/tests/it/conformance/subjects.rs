@@ -4,6 +4,7 @@
 //! [`Subject`] of each.
 
 mod b2;
+mod gcs;
 mod local;
 mod rest;
 
