@@ -28,6 +28,7 @@ pub use metered::Metered;
 pub use read_only::{ReadOnly, ReadOnlyExcept};
 pub use retry::{Notify, Retry, RetryNotice, RetryOptions};
 pub use service::{B2Backend, B2Options, GcsBackend, GcsOptions, RestBackend, RestOptions};
+pub use service::{BucketLookup, Retention, RetentionMode, S3Backend, S3Options, ServerEncryption};
 pub use variables::{SetupError, Variables};
 
 use std::fmt::Debug;

@@ -5,7 +5,9 @@ mod keys;
 mod b2;
 mod gcs;
 mod rest;
+mod s3;
 
 pub use b2::{B2Backend, B2Options};
 pub use gcs::{GcsBackend, GcsOptions};
 pub use rest::{RestBackend, RestOptions};
+pub use s3::{BucketLookup, Retention, RetentionMode, S3Backend, S3Options, ServerEncryption};

@@ -16,3 +16,4 @@ mod local_refused;
 mod nfs;
 mod rest;
 mod retry;
+mod s3;

@@ -7,6 +7,7 @@ mod b2;
 mod gcs;
 mod local;
 mod rest;
+mod s3;
 
 use testkit::servers::{Server, offered};
 

@@ -1,0 +1,49 @@
+//! S3 on MinIO, Ceph and Garage. moto, an emulator, is used by tests of its own.
+
+use std::sync::Arc;
+
+use backend::{S3Backend, S3Options, Variables};
+use secrecy::SecretString;
+use testkit::servers::Server;
+
+use super::run_on;
+use crate::conformance::subject::{Network, Subject, Traits};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s3_conforms() {
+    run_on(&["minio", "rgw", "garage"], s3).await;
+}
+
+fn s3(server: &Server, network: Network) -> Subject {
+    let values = ["access_key_id", "secret_access_key"].map(|name| server.value(name).to_owned());
+    let names = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
+    let variables = Variables::new().or(names
+        .into_iter()
+        .zip(&values)
+        .map(|(name, value)| (name.to_owned(), SecretString::from(value.as_str()))));
+    Subject {
+        backend: "s3",
+        server: server.name().to_owned(),
+        title: server.title(),
+        traits: Traits {
+            // Garage takes the condition and does not obey it.
+            is_exclusive: server.name() != "garage",
+            has_places: true,
+            is_self_naming: false,
+            upload: ("PUT", "*/data/*"),
+        },
+        network: Some(network),
+        secrets: values.into_iter().collect(),
+        folder: None,
+        make: Box::new(move |place| {
+            let bucket = if place.is_missing {
+                format!("missing-{}", place.prefix)
+            } else {
+                "stash-conformance".to_owned()
+            };
+            let url = format!("{}/{bucket}/{}", place.origin, place.prefix);
+            let options = S3Options::parse(&url, &variables).unwrap();
+            Arc::new(S3Backend::new(options, &place.http).unwrap())
+        }),
+    }
+}
