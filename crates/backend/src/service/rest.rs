@@ -132,15 +132,16 @@ impl RestBackend {
 
     /// What a refused write means: this server answers 403 both to a name that is taken and to one it protects.
     async fn refused_write(&self, handle: &Handle, error: BackendError) -> BackendError {
-        let is_taken = error.kind == ErrorKind::PermissionDenied && self.stat(handle).await.is_ok();
-        BackendError {
-            kind: if is_taken {
-                ErrorKind::AlreadyExists
-            } else {
-                error.kind
-            },
-            ..error
+        if error.kind != ErrorKind::PermissionDenied {
+            return error;
         }
+        let kind = match self.stat(handle).await {
+            Ok(_) => ErrorKind::AlreadyExists,
+            // Which of the two it is stays open; the next attempt asks again.
+            Err(unknown) if unknown.is_temporary() => ErrorKind::Temporary,
+            Err(_) => error.kind,
+        };
+        BackendError { kind, ..error }
     }
 }
 
