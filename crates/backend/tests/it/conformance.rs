@@ -10,6 +10,7 @@ mod faults;
 mod listing;
 mod objects;
 mod report;
+mod retries;
 mod secrets;
 mod subject;
 mod subjects;
@@ -62,6 +63,11 @@ const CHECKS: &[(Group, &str, Check)] = checks! {
         the_wait_that_a_store_asks_for_is_handed_on,
         a_page_of_html_is_no_answer,
         a_hanging_server_is_given_up;
+    Faults retries: weather_that_passes_is_waited_out,
+        a_lost_acknowledgement_is_found_out_in_a_storm_too,
+        what_does_not_pass_is_not_tried_again,
+        weather_that_stays_ends_at_the_deadline,
+        many_tasks_in_changing_weather_lose_and_mix_nothing;
     Faults secrets: no_credential_is_ever_shown;
 };
 
