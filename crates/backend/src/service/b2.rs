@@ -211,15 +211,14 @@ impl B2Backend {
             let page: Page = self.account.call(Operation::List, call, wish).await?;
             for file in page.files {
                 let rest = file.file_name.strip_prefix(&prefix);
-                match rest.and_then(|rest| keys::name_of(kind, rest)) {
-                    Some(name) => found.push(FileInfo {
-                        name: name.to_owned(),
-                        size_bytes: file.content_length.unwrap_or_default(),
-                    }),
-                    None => {
-                        tracing::trace!(name = file.file_name, "skipped a file that is no object");
-                    }
-                }
+                let Some(name) = rest.and_then(|rest| keys::name_of(kind, rest)) else {
+                    tracing::trace!(name = file.file_name, "skipped a file that is no object");
+                    continue;
+                };
+                found.push(FileInfo {
+                    name: name.to_owned(),
+                    size_bytes: size_of(&file)?,
+                });
             }
             match page.next_file_name {
                 None => return Ok(found),
@@ -233,6 +232,12 @@ impl B2Backend {
             }
         }
     }
+}
+
+fn size_of(version: &Version) -> Result<u64, HttpFailure> {
+    version
+        .content_length
+        .ok_or_else(|| HttpFailure::new(ErrorKind::Temporary, "the server does not tell the size"))
 }
 
 fn taken(words: &str) -> HttpFailure {
@@ -269,14 +274,8 @@ impl Backend for B2Backend {
 
     async fn stat(&self, handle: &Handle) -> Result<FileInfo, BackendError> {
         let found = self.newest(Operation::Stat, &self.key(handle)).await;
-        let size = found.and_then(|version| {
-            let version = version.ok_or_else(|| {
-                HttpFailure::new(ErrorKind::NotFound, "the bucket lists no such file")
-            })?;
-            version.content_length.ok_or_else(|| {
-                HttpFailure::new(ErrorKind::Temporary, "the server does not tell the size")
-            })
-        });
+        let absent = || HttpFailure::new(ErrorKind::NotFound, "the bucket lists no such file");
+        let size = found.and_then(|version| size_of(&version.ok_or_else(absent)?));
         match size {
             Ok(size_bytes) => Ok(FileInfo {
                 name: handle.name().to_owned(),

@@ -2,7 +2,7 @@
 //!
 //! Values: the master key (`key_id`, `key`), and keys limited to `restricted_bucket`: `bucket_key`,
 //! `prefix_key` (names beginning with `key_prefix`), `no_delete_key`, `read_only_key`, each with its `_id`.
-//! Failures are ordered through `/admin/`; `b2.py` says how. Recommended parts have 200 bytes only.
+//! Failures are ordered through `/admin/`; `b2/b2.py` says how. Recommended parts have 200 bytes only.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,15 +18,20 @@ pub const PRODUCT: Product = Product {
     version: "2.13.1",
     offers: &["b2"],
     needs: &[],
-    install: |installer| installer.python(include_str!("b2.txt")),
+    install: |installer| installer.python(include_str!("b2/b2.txt")),
     start,
 };
 
 fn start(run: &Run, folder: &Path) -> Result<Vec<Server>, Failure> {
     let (plain, tls) = (run.port()?, run.port()?);
     let files = run.certificates();
-    let front = run.folder("front")?.join("b2.py");
-    write_text(&front, include_str!("b2.py"))?;
+    let programs = run.folder("front")?;
+    let front = programs.join("b2.py");
+    write_text(&front, include_str!("b2/b2.py"))?;
+    write_text(
+        &programs.join("b2_state.py"),
+        include_str!("b2/b2_state.py"),
+    )?;
     let mut command = Command::new(folder.join("bin/python"));
     command
         .arg(&front)

@@ -91,18 +91,15 @@ impl Account {
         let answer: Authorization = parse(&reply, ErrorKind::Permanent)?;
         let storage = answer.api_info.storage_api;
         self.http.hide(&answer.token);
-        let least = storage.absolute_minimum_part_size.max(1);
-        let recommended = storage.recommended_part_size.max(least);
         let session = Session {
             account_id: answer.account_id,
             api_url: storage.api_url.trim_end_matches('/').to_owned(),
             download_url: storage.download_url.trim_end_matches('/').to_owned(),
             token: answer.token,
-            part_bytes: if recommended < SMALLEST_REAL_PART {
-                recommended
-            } else {
-                recommended.max(LARGE_PART)
-            },
+            part_bytes: part_bytes(
+                storage.recommended_part_size,
+                storage.absolute_minimum_part_size,
+            ),
             allowed: storage.allowed,
         };
         session.check_prefix(&options.prefix)?;
@@ -269,6 +266,16 @@ impl Session {
             HttpFailure::new(ErrorKind::PermissionDenied, words)
         };
         Err(failure)
+    }
+}
+
+/// The size of parts by what an account recommends and demands.
+pub(super) fn part_bytes(recommended: u64, least: u64) -> u64 {
+    let recommended = recommended.max(least).max(1);
+    if recommended < SMALLEST_REAL_PART {
+        recommended
+    } else {
+        recommended.max(LARGE_PART)
     }
 }
 

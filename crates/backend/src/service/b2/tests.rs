@@ -3,10 +3,12 @@ use std::collections::BTreeMap;
 use http::StatusCode;
 use secrecy::SecretString;
 
+use super::account::part_bytes;
 use super::answers::{Authorization, Version, parse};
 use super::failure::{Request, meaning};
 use super::options::B2Options;
-use super::upload::{Stored, encode};
+
+use super::upload::{Stored, encode, is_large};
 use super::versions::{Settlement, settle};
 use crate::ErrorKind;
 use crate::http::Reply;
@@ -64,6 +66,23 @@ fn names_are_encoded_but_for_slashes() {
         encode("a b/ü+%?#&=~._-1"),
         "a%20b/%C3%BC%2B%25%3F%23%26%3D~._-1"
     );
+}
+
+#[test]
+fn real_accounts_never_split_what_one_request_may_carry() {
+    const MEGABYTE: u64 = 1_000_000;
+    let real = part_bytes(100 * MEGABYTE, 5 * MEGABYTE);
+    assert_eq!(real, 100 * MEGABYTE);
+    assert_eq!(part_bytes(5 * MEGABYTE, 5 * MEGABYTE), 100 * MEGABYTE);
+    assert_eq!(part_bytes(500 * MEGABYTE, 5 * MEGABYTE), 500 * MEGABYTE);
+    assert!(!is_large(128 * 1024 * 1024, real, None), "the largest pack");
+    assert!(is_large(201 * MEGABYTE, real, None));
+    assert!(!is_large(200, real, Some(100)), "of one part");
+    // Those of a simulator are taken as they are.
+    assert_eq!(part_bytes(200, 200), 200);
+    assert_eq!(part_bytes(0, 0), 1);
+    assert!(is_large(201, 200, Some(100)));
+    assert!(!is_large(200, 200, Some(100)));
 }
 
 #[test]

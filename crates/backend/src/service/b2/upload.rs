@@ -9,6 +9,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use sha1::{Digest, Sha1};
+use tokio::time::Instant;
 
 use super::account::{Account, Session, request};
 use super::answers::{Done, LARGE_FILE_SHA1, Page, Part, UploadAddress, Version, parse};
@@ -31,12 +32,20 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
 const LARGE_FILE_BYTES: u64 = 200_000_000;
 /// Marks large files that we started.
 const MARK: &str = "stash";
+/// Addresses expire after a day.
+const LONGEST_USE: Duration = Duration::from_hours(20);
 /// No upload of ours takes this long; an older unfinished file was left by a crash.
 const ABANDONED_AFTER: Duration = Duration::from_hours(24);
 
 /// A name as B2 takes it in headers and paths.
 pub(super) fn encode(name: &str) -> String {
     utf8_percent_encode(name, ENCODED).to_string()
+}
+
+/// Whether an object goes in parts. A file in parts has at least two.
+pub(super) fn is_large(bytes: u64, part_bytes: u64, limit: Option<u64>) -> bool {
+    let default = LARGE_FILE_BYTES.max(part_bytes.saturating_mul(2));
+    bytes > limit.unwrap_or(default).max(part_bytes)
 }
 
 /// The SHA-1 in hex, computed where it does not hold up other requests.
@@ -56,9 +65,14 @@ pub(super) struct Stored {
 /// The addresses that are free.
 #[derive(Default)]
 pub(super) struct Uploads {
-    /// With the id of the bucket that each is for.
-    free: parking_lot::Mutex<Vec<(String, UploadAddress)>>,
+    free: parking_lot::Mutex<Vec<Free>>,
     has_swept: AtomicBool,
+}
+
+struct Free {
+    bucket_id: String,
+    since: Instant,
+    address: UploadAddress,
 }
 
 impl Uploads {
@@ -74,9 +88,7 @@ impl Uploads {
         let sha1 = digest(data.clone()).await?;
         let bytes = data.len() as u64;
         let part_bytes = session.part_bytes;
-        let default = LARGE_FILE_BYTES.max(part_bytes.saturating_mul(2));
-        let limit = account.options.large_file_bytes.unwrap_or(default);
-        let version = if bytes > limit.max(part_bytes) {
+        let version = if is_large(bytes, part_bytes, account.options.large_file_bytes) {
             let upload = LargeUpload {
                 account,
                 bucket_id: &bucket_id,
@@ -118,14 +130,18 @@ impl Uploads {
         key: &str,
         (data, sha1): (Bytes, &str),
     ) -> Result<Version, HttpFailure> {
-        let address = match self.free_address(bucket_id) {
-            Some(address) => address,
+        let free = match self.take(bucket_id) {
+            Some(free) => free,
             None => {
                 let wish = json!({"bucketId": bucket_id});
                 let call = ("b2_get_upload_url", "writeFiles");
                 let address: UploadAddress = account.call(Operation::Write, call, wish).await?;
                 account.http.hide(&address.authorization_token);
-                address
+                Free {
+                    bucket_id: bucket_id.to_owned(),
+                    since: Instant::now(),
+                    address,
+                }
             }
         };
         let headers = [
@@ -134,16 +150,16 @@ impl Uploads {
             (header::CONTENT_TYPE, CONTENT_TYPE.to_owned()),
         ];
         // After a failure the address is dropped: the server behind it is busy, or the token has expired.
-        let version = upload(account, &address, headers, data).await?;
-        self.free.lock().push((bucket_id.to_owned(), address));
+        let version = upload(account, &free.address, headers, data).await?;
+        self.free.lock().push(free);
         Ok(version)
     }
 
-    fn free_address(&self, bucket_id: &str) -> Option<UploadAddress> {
+    fn take(&self, bucket_id: &str) -> Option<Free> {
         let mut free = self.free.lock();
         // A bucket of the same name that was made anew has another id.
-        free.retain(|(bucket, _)| bucket == bucket_id);
-        free.pop().map(|(_, address)| address)
+        free.retain(|one| one.bucket_id == bucket_id && one.since.elapsed() < LONGEST_USE);
+        free.pop()
     }
 }
 

@@ -46,10 +46,6 @@ async fn a_missing_bucket_is_said_by_every_method_and_made_by_create() {
     assert_kind(&error, ErrorKind::PlaceNotFound, "");
     backend.create().await.unwrap();
     write(&place, &backend).await.unwrap();
-
-    place
-        .call("b2_list_buckets", json!({"accountId": "account-0"}))
-        .await;
 }
 
 #[tokio::test]
@@ -186,6 +182,35 @@ async fn a_protected_file_is_refused_in_words() {
     let error = backend.remove(&handle).await.unwrap_err();
     assert_kind(&error, ErrorKind::PermissionDenied, "retention");
     backend.remove(&handle).await.unwrap();
+}
+
+#[tokio::test]
+async fn of_many_removals_each_failure_is_told_and_the_others_are_done() {
+    let Some(place) = place_or_skip().await else {
+        return;
+    };
+    let backend = place.backend();
+    backend.create().await.unwrap();
+    let mut handles = Vec::new();
+    for _ in 0..6 {
+        handles.push(write(&place, &backend).await.unwrap());
+    }
+    let refusal = json!({"status": 503, "code": "service_error", "retryAfter": 2});
+    place.fail("b2_list_file_versions", refusal.clone()).await;
+    let failed = backend.remove_many(&handles).await;
+    assert_eq!(failed.len(), handles.len());
+    for (handle, error) in failed {
+        assert_kind(&error, ErrorKind::Temporary, "service_error");
+        assert_eq!(error.retry_after, Some(Duration::from_secs(2)));
+        assert_eq!(error.object, handle.to_string());
+    }
+    assert_eq!(backend.list(FileKind::Pack).await.unwrap().len(), 6);
+    place.fail("b2_delete_file_version", refusal).await;
+    let failed = backend.remove_many(&handles).await;
+    assert_eq!(failed.len(), 1, "{failed:?}");
+    let left = backend.list(FileKind::Pack).await.unwrap();
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].name, failed[0].0.name());
 }
 
 #[tokio::test]

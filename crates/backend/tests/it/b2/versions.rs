@@ -130,13 +130,14 @@ async fn of_two_configs_the_first_stays() {
     };
     place.backend().create().await.unwrap();
     for round in 0..12 {
+        let config = Handle::config();
         let prefix = format!("round-{round}");
         let writers = [place.at(&prefix), place.at(&prefix), place.at(&prefix)];
-        let contents = ["one", "two", "three"].map(Bytes::from_static_str);
+        let contents = ["one", "two", "three"].map(|text| Bytes::from_static(text.as_bytes()));
         let attempts = writers
             .iter()
             .zip(&contents)
-            .map(|(writer, content)| writer.write_config(content.clone()));
+            .map(|(writer, content)| writer.write(&config, content.clone()));
         let results = futures::future::join_all(attempts).await;
         let won: Vec<&Bytes> = contents
             .iter()
@@ -147,26 +148,6 @@ async fn of_two_configs_the_first_stays() {
         assert_eq!(won.len(), 1, "{results:?}");
         assert_eq!(writers[0].read(&Handle::config()).await.unwrap(), won[0]);
         assert_eq!(place.versions(&prefix).await.len(), 1);
-    }
-}
-
-trait FromText {
-    fn from_static_str(text: &'static str) -> Self;
-}
-
-impl FromText for Bytes {
-    fn from_static_str(text: &'static str) -> Self {
-        Bytes::from_static(text.as_bytes())
-    }
-}
-
-trait WriteConfig {
-    async fn write_config(&self, content: Bytes) -> Result<(), backend::BackendError>;
-}
-
-impl<B: Backend> WriteConfig for B {
-    async fn write_config(&self, content: Bytes) -> Result<(), backend::BackendError> {
-        self.write(&Handle::config(), content).await
     }
 }
 
