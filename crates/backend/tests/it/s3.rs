@@ -1,6 +1,7 @@
 //! The S3 service: its ways to name a bucket, to find the region, to authenticate, and what is special about its
 //! objects. What it shares with the other services is in `conformance`.
 
+mod credentials;
 mod objects;
 mod place;
 mod sharing;

@@ -241,3 +241,6 @@ async fn read_secret_file(path: &str, what: &str) -> Result<SecretString, HttpFa
     }
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests;

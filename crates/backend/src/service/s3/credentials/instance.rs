@@ -20,9 +20,9 @@ const ROLES: &str = "latest/meta-data/iam/security-credentials/";
 /// The role of the virtual machine.
 #[derive(Debug, Clone)]
 pub(in crate::service::s3) struct Instance {
-    endpoint: String,
+    pub(super) endpoint: String,
     /// Whether the user named the endpoint. If not, the service may well not exist.
-    is_given: bool,
+    pub(super) is_given: bool,
 }
 
 impl Instance {
@@ -62,15 +62,21 @@ impl Instance {
         })?;
         http.hide(&token);
         let roles = self.ask(http, ROLES, &token).await?;
-        let text = String::from_utf8_lossy(&roles.body);
-        let role = text.lines().next().unwrap_or_default().trim();
-        if roles.status == StatusCode::NOT_FOUND || role.is_empty() {
-            return Err(HttpFailure::new(
+        let no_role = || {
+            HttpFailure::new(
                 ErrorKind::Unauthenticated,
                 "no role is attached to this machine",
-            ));
+            )
+        };
+        if roles.status == StatusCode::NOT_FOUND {
+            return Err(no_role());
         }
         accepted(http, &roles)?;
+        let text = String::from_utf8_lossy(&roles.body);
+        let role = text.lines().next().unwrap_or_default().trim();
+        if role.is_empty() {
+            return Err(no_role());
+        }
         let document = self.ask(http, &format!("{ROLES}{role}"), &token).await?;
         read_document(http, &document)
     }
