@@ -145,10 +145,16 @@ pub async fn ranges_are_exact_or_too_short(subject: Arc<Subject>) -> Verdict {
         (200_000, 0),
         (1 << 40, 1),
     ] {
-        let error = backend
-            .read_range(&handle, offset, length)
-            .await
-            .unwrap_err();
+        let ask = async || {
+            let result = backend.read_range(&handle, offset, length).await;
+            result.unwrap_err()
+        };
+        let mut error = ask().await;
+        // fake-gcs-server closes the connection after a refused range without saying so, which the next request on
+        // it meets as a failure that passes.
+        if subject.server == "fake-gcs" && error.is_temporary() {
+            error = ask().await;
+        }
         assert_eq!(
             error.kind,
             ErrorKind::TooShort,
