@@ -11,6 +11,7 @@ mod b2;
 mod conformance;
 mod decorators;
 mod doctor;
+mod gcs;
 mod local;
 mod local_refused;
 mod nfs;

@@ -62,6 +62,8 @@ enum Progress {
     Done(Object),
     /// So many bytes have arrived; less than all.
     Arrived(usize),
+    /// The session has ended; another attempt has to begin anew.
+    Gone(HttpFailure),
 }
 
 impl Session<'_> {
@@ -75,11 +77,13 @@ impl Session<'_> {
                     continue;
                 }
                 Ok(Progress::Arrived(_)) => temporary("the upload does not go on"),
+                Ok(Progress::Gone(failure)) => return Err(failure),
                 Err(failure) => failure,
             };
             match self.resume(failure, &mut faults).await? {
                 Progress::Done(object) => return Ok(object),
                 Progress::Arrived(arrived) => offset = arrived,
+                Progress::Gone(failure) => return Err(failure),
             }
         }
     }
@@ -122,18 +126,34 @@ impl Session<'_> {
     async fn put(&self, range: &str, body: Bytes) -> Result<Progress, HttpFailure> {
         let headers = [(header::CONTENT_RANGE, range)];
         let request = request(Method::PUT, &self.url, &headers, body)?;
-        let reply = self.api.send(Operation::Write, request).await?;
+        let reply = self.without_address(self.api.send(Operation::Write, request).await?);
         if reply.status == RESUME_INCOMPLETE {
             return self.arrived(&reply).map(Progress::Arrived);
         }
-        // The session is gone; the next attempt makes another.
         if matches!(reply.status, StatusCode::NOT_FOUND | StatusCode::GONE) {
-            return Err(HttpFailure {
+            return Ok(Progress::Gone(HttpFailure {
                 kind: ErrorKind::Temporary,
                 ..refusal(&self.api.http, About::Bucket, &reply)
-            });
+            }));
         }
         stored(self.api, reply).map(Progress::Done)
+    }
+
+    /// The answer without what would let others write, should it repeat that.
+    fn without_address(&self, reply: Reply) -> Reply {
+        let query = self.url.split_once('?').map_or("", |(_, query)| query);
+        let secret = query
+            .split('&')
+            .find_map(|pair| pair.strip_prefix("upload_id="))
+            .unwrap_or(query);
+        if reply.status.is_success() || secret.is_empty() {
+            return reply;
+        }
+        let text = String::from_utf8_lossy(&reply.body);
+        Reply {
+            body: Bytes::from(text.replace(secret, "***")),
+            ..reply
+        }
     }
 
     /// `Range: bytes=0-262143`; without one nothing has arrived.
