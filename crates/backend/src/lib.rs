@@ -27,7 +27,10 @@ pub use meter::{Count, Meter};
 pub use metered::Metered;
 pub use read_only::{ReadOnly, ReadOnlyExcept};
 pub use retry::{Notify, Retry, RetryNotice, RetryOptions};
-pub use service::{B2Backend, B2Options, GcsBackend, GcsOptions, RestBackend, RestOptions};
+pub use service::{
+    AzureBackend, AzureOptions, B2Backend, B2Options, GcsBackend, GcsOptions, RestBackend,
+    RestOptions,
+};
 pub use service::{BucketLookup, Retention, RetentionMode, S3Backend, S3Options, ServerEncryption};
 pub use variables::{SetupError, Variables};
 

@@ -2,11 +2,13 @@
 
 mod keys;
 
+mod azure;
 mod b2;
 mod gcs;
 mod rest;
 mod s3;
 
+pub use azure::{AzureBackend, AzureOptions};
 pub use b2::{B2Backend, B2Options};
 pub use gcs::{GcsBackend, GcsOptions};
 pub use rest::{RestBackend, RestOptions};

@@ -7,6 +7,7 @@
     reason = "tests"
 )]
 
+mod azure;
 mod b2;
 mod conformance;
 mod decorators;
