@@ -4,6 +4,7 @@
 //! It knows the layout of a repository's folders, but nothing of blobs, keys or encryption.
 
 mod bandwidth;
+mod cache;
 pub mod doctor;
 mod error;
 mod handle;
@@ -12,6 +13,7 @@ mod limit;
 mod local;
 mod meter;
 mod metered;
+pub mod probe;
 mod read_only;
 mod retry;
 mod service;
@@ -19,6 +21,9 @@ mod variables;
 
 pub use crate::http::{ClientCertificate, HttpOptions};
 pub use bandwidth::Bandwidth;
+pub use cache::{
+    Cache, CacheCleanup, CacheError, CacheOptions, Warn, default_cache_folder, remove_old_caches,
+};
 pub use error::{BackendError, ErrorKind, Operation};
 pub use handle::{FileInfo, FileKind, Handle};
 pub use limit::ConnectionLimit;

@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use backend::{FileKind, Handle};
+use backend::{BackendError, FileKind, Handle};
 use bytes::Bytes;
 
 use crate::blob::{BlobHandle, BlobKind, BlobLocation};
@@ -94,14 +94,32 @@ impl IndexedRepository {
         handle: &BlobHandle,
         location: &BlobLocation,
     ) -> Result<Vec<u8>, LoadError> {
+        let loaded = self.load_and_decode(handle, location).await;
+        if let (Err(LoadError::Damaged { .. }), Some(cache)) = (&loaded, self.cache()) {
+            // It may have been damaged in the cache after it was verified there.
+            cache.forget(&pack_handle(&location.pack)).await;
+        }
+        loaded
+    }
+
+    async fn load_and_decode(
+        &self,
+        handle: &BlobHandle,
+        location: &BlobLocation,
+    ) -> Result<Vec<u8>, LoadError> {
         check_length(handle, location)?;
-        let stored = self
-            .read_pack(
-                &location.pack,
-                location.offset.into(),
-                location.length.into(),
-            )
-            .await?;
+        let (pack, offset, length) = (
+            &location.pack,
+            location.offset.into(),
+            location.length.into(),
+        );
+        let stored = match (handle.kind, self.cache()) {
+            (BlobKind::Tree, Some(cache)) => cache
+                .read_tree_range(&pack_handle(pack), offset, length)
+                .await
+                .map_err(|source| unread(pack, source))?,
+            _ => self.read_pack(pack, offset, length).await?,
+        };
         if location.length < BLOCKING_BYTES {
             return self.decode_blob(handle, location, &stored);
         }
@@ -132,16 +150,9 @@ impl IndexedRepository {
         offset: u64,
         length: u64,
     ) -> Result<Bytes, LoadError> {
-        let handle = Handle::new(FileKind::Pack, pack.to_hex());
-        let read = self
-            .repository
-            .backend()
-            .read_range(&handle, offset, length)
-            .await;
-        read.map_err(|source| LoadError::Storage {
-            object: format!("pack {}", pack.short()),
-            source,
-        })
+        let backend = self.repository.backend();
+        let read = backend.read_range(&pack_handle(pack), offset, length).await;
+        read.map_err(|source| unread(pack, source))
     }
 
     /// The plaintext of a blob from its stored bytes: decrypted, decompressed, verified. CPU-bound.
@@ -164,6 +175,17 @@ impl IndexedRepository {
     /// at that moment, because without it others may have removed the packs that the file would name.
     pub fn writer_under(&self, lock: LockWatch) -> BlobWriter {
         BlobWriter::new(self, Novelty::NotInRepository, Some(lock))
+    }
+}
+
+fn pack_handle(pack: &PackId) -> Handle {
+    Handle::new(FileKind::Pack, pack.to_hex())
+}
+
+fn unread(pack: &PackId, source: BackendError) -> LoadError {
+    LoadError::Storage {
+        object: format!("pack {}", pack.short()),
+        source,
     }
 }
 

@@ -5,15 +5,16 @@
 mod files;
 mod open;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use backend::{Backend, BackendError, FileKind, Handle};
+use backend::{Backend, BackendError, Cache, CacheOptions, FileKind, Handle};
 use secrecy::SecretString;
 
 use crate::compression::Compression;
 use crate::config::Config;
 use crate::crypto::MasterKey;
-use crate::id::{Id, KeyId};
+use crate::id::{Id, KeyId, PackId};
 use crate::index;
 use crate::indexed::IndexedRepository;
 use crate::key::ScryptParams;
@@ -45,6 +46,9 @@ pub struct OpenOptions {
     pub compression: Compression,
     /// Size in bytes at which a pack is uploaded; absent means 16 MiB. Between 4 MiB and 128 MiB.
     pub pack_size_bytes: Option<u32>,
+    /// Where what is read often is kept on disk; nowhere when absent. A cache that cannot be used is told to its
+    /// `warn` and done without.
+    pub cache: Option<CacheOptions>,
 }
 
 /// Why a repository cannot be opened or created.
@@ -153,7 +157,9 @@ pub struct Repository {
 }
 
 struct Inner {
+    /// The cache itself where there is one.
     backend: Arc<dyn Backend>,
+    cache: Option<Arc<Cache>>,
     config: Config,
     key: MasterKey,
     key_id: KeyId,
@@ -228,6 +234,11 @@ impl Repository {
         &self.inner.options
     }
 
+    /// The cache, for what only a repository can tell it.
+    pub(crate) fn cache(&self) -> Option<&Arc<Cache>> {
+        self.inner.cache.as_ref()
+    }
+
     /// Size in bytes at which a pack is full: the option, or restic's default.
     pub(crate) fn pack_size_bytes(&self) -> u32 {
         self.options().pack_size_bytes.unwrap_or(DEFAULT_PACK_BYTES)
@@ -257,6 +268,12 @@ impl Repository {
     /// Reads every index file.
     pub async fn load_index(&self) -> Result<IndexedRepository, LoadError> {
         let index = index::load(self).await?;
+        if let Some(cache) = self.cache() {
+            let packs: HashSet<String> = index.packs().iter().map(PackId::to_hex).collect();
+            cache
+                .retain(FileKind::Pack, move |name| packs.contains(name))
+                .await;
+        }
         Ok(IndexedRepository::new(self.clone(), index))
     }
 }

@@ -9,6 +9,7 @@
 
 mod azure;
 mod b2;
+mod cache;
 mod conformance;
 mod decorators;
 mod doctor;
@@ -16,6 +17,7 @@ mod gcs;
 mod local;
 mod local_refused;
 mod nfs;
+mod probe;
 mod rest;
 mod retry;
 mod s3;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use backend::{Backend, BackendError, ErrorKind, FileKind, Handle};
+use backend::{Backend, BackendError, Cache, ErrorKind, FileKind, Handle};
 use bytes::Bytes;
 use jiff::Timestamp;
 use secrecy::SecretString;
@@ -12,7 +12,9 @@ use crate::crypto::MasterKey;
 use crate::id::{Id, KeyId};
 use crate::key::{KeyError, KeyFile, MAX_KEY_FILE_BYTES, ScryptParams};
 use crate::polynomial::Polynomial;
-use crate::repository::{CreateOptions, Inner, OpenError, OpenOptions, Repository, blocking};
+use crate::repository::{
+    CreateOptions, Inner, OpenError, OpenOptions, Repository, blocking, chain,
+};
 
 /// The limits of the pack size, which are restic's.
 const PACK_BYTES: std::ops::RangeInclusive<u32> = 4 << 20..=128 << 20;
@@ -43,13 +45,34 @@ pub(super) async fn open(
         .open(&stored_config)
         .map_err(|error| place.damaged_config(error))?;
     let config = Config::parse(&json).map_err(|error| place.damaged_config(error))?;
-    Ok(repository(
-        place.backend,
-        config,
-        key,
-        key_id,
-        options.clone(),
-    ))
+    let cache = cache(&place.backend, options, &config.id().to_hex()).await;
+    let mut repository = repository(place.backend, config, key, key_id, options.clone());
+    if let (Some(cache), Some(inner)) = (cache, Arc::get_mut(&mut repository.inner)) {
+        inner.backend = Arc::clone(&cache) as Arc<dyn Backend>;
+        inner.cache = Some(cache);
+    }
+    Ok(repository)
+}
+
+/// The cache that the options name, if it can be used.
+async fn cache(
+    backend: &Arc<dyn Backend>,
+    options: &OpenOptions,
+    repository_id: &str,
+) -> Option<Arc<Cache>> {
+    let options = options.cache.clone()?;
+    let warn = options.warn.clone();
+    match Cache::open(Arc::clone(backend), options, repository_id).await {
+        Ok(cache) => Some(Arc::new(cache)),
+        Err(error) => {
+            let text = chain(&error);
+            tracing::warn!(error = text, "going on without a cache");
+            if let Some(warn) = warn {
+                warn(&text);
+            }
+            None
+        }
+    }
 }
 
 pub(super) async fn create(
@@ -91,6 +114,7 @@ fn repository(
     Repository {
         inner: Arc::new(Inner {
             backend,
+            cache: None,
             config,
             key,
             key_id,

@@ -6,12 +6,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use backend::FileKind;
+use backend::{FileKind, Handle};
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use crate::blob::BlobKind;
 use crate::index::{FULL_BLOBS, Index, IndexFile, IndexedPack};
 use crate::lock::{LockError, LockWatch};
 use crate::pack::FinishedPack;
@@ -124,6 +125,14 @@ impl Uploader {
         } = sealed;
         let content = Bytes::from(content);
         write_file(&self.repository, FileKind::Pack, id.0, content.clone()).await?;
+        let holds_trees = blobs.iter().all(|blob| blob.handle.kind == BlobKind::Tree);
+        if let Some(cache) = self.repository.cache()
+            && holds_trees
+        {
+            // The next backup reads these trees to find what has changed.
+            let handle = Handle::new(FileKind::Pack, id.to_hex());
+            cache.keep(&handle, content.clone()).await;
+        }
         if content.is_unique() {
             permit.give_back(Vec::from(content));
         }

@@ -6,6 +6,7 @@
     reason = "helpers of tests fail the test like the tests themselves"
 )]
 
+mod cache;
 mod check;
 mod create;
 mod fixtures;
