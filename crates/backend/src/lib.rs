@@ -17,6 +17,7 @@ pub mod probe;
 mod read_only;
 mod retry;
 mod service;
+pub mod storage;
 mod variables;
 
 pub use crate::http::{ClientCertificate, HttpOptions};

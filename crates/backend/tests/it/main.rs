@@ -21,3 +21,4 @@ mod probe;
 mod rest;
 mod retry;
 mod s3;
+mod storage;
