@@ -5,6 +5,7 @@
 mod credentials;
 mod front;
 mod interop;
+mod names;
 mod objects;
 mod resumable;
 

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use backend::HttpOptions;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use ring::signature::{KeyPair, RSA_PKCS1_2048_8192_SHA256, RsaKeyPair, UnparsedP
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::{Value, json};
+use testkit::certificates::Authority;
 use testkit::servers::Server;
 use testkit::stub::{StubServer, json};
 
@@ -27,6 +29,9 @@ const METADATA: &str = "/computeMetadata/v1/instance/service-accounts/default/to
 /// The emulator behind a door.
 pub struct Front {
     stub: StubServer,
+    /// The same over TLS, under the names of Google's servers.
+    secure: StubServer,
+    authority_pem: String,
     state: Arc<Mutex<State>>,
 }
 
@@ -63,9 +68,32 @@ impl Front {
             refusal: None,
             is_google: true,
         }));
-        let handle = state.clone();
-        let stub = StubServer::start(move |request| answer(handle.clone(), request));
-        Self { stub, state }
+        let authority = Authority::new();
+        let certificate = authority.server(&["storage.googleapis.com", "oauth2.googleapis.com"]);
+        let (plain, secure) = (state.clone(), state.clone());
+        Self {
+            stub: StubServer::start(move |request| answer(plain.clone(), request)),
+            secure: StubServer::start_tls(certificate.server_config(), move |request| {
+                answer(secure.clone(), request)
+            }),
+            authority_pem: authority.pem(),
+            state,
+        }
+    }
+
+    /// Google's names lead here.
+    pub fn as_google(&self) -> HttpOptions {
+        let pin = |name: &str, stub: &StubServer| (name.to_owned(), stub.address());
+        HttpOptions {
+            ca_certificates: Some(self.authority_pem.clone()),
+            pins: vec![
+                pin("storage.googleapis.com", &self.secure),
+                pin("oauth2.googleapis.com", &self.secure),
+                pin("metadata.google.internal", &self.stub),
+            ],
+            use_proxies: false,
+            ..HttpOptions::default()
+        }
     }
 
     pub fn url(&self) -> String {
@@ -110,10 +138,15 @@ impl Front {
             .count()
     }
 
+    fn requests(&self) -> Vec<Request<Bytes>> {
+        let mut requests = self.stub.requests();
+        requests.extend(self.secure.requests());
+        requests
+    }
+
     /// Paths of all requests.
     pub fn paths(&self) -> Vec<String> {
-        let requests = self.stub.requests();
-        requests
+        self.requests()
             .iter()
             .map(|request| request.uri().path().to_owned())
             .collect()
@@ -124,7 +157,7 @@ impl Front {
         let mut secrets = self.given();
         secrets.extend([CLIENT_SECRET, REFRESH_TOKEN, SUBJECT_TOKEN].map(str::to_owned));
         secrets.extend(KEY_PEM.lines().skip(1).map(str::to_owned));
-        for request in self.stub.requests() {
+        for request in self.requests() {
             if let Some(assertion) = form(request.body()).get("assertion") {
                 let (signed, signature) = assertion.rsplit_once('.').unwrap_or((assertion, ""));
                 secrets.extend([signed.to_owned(), signature.to_owned()]);
@@ -286,8 +319,9 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Bytes>) -> Response<B
             .iter()
             .any(|token| Some(token.as_str()) == bearer)
         {
-            let refusal = json!({"error": {"code": 401, "message": "Invalid Credentials",
-                "errors": [{"reason": "authError", "message": bearer}]}});
+            let refusal = json!({"error": {"code": 401,
+                "message": format!("Invalid Credentials {}", bearer.unwrap_or_default()),
+                "errors": [{"reason": "authError"}]}});
             return json(401, &refusal);
         }
         (state.upstream.clone(), state.client.clone())
@@ -301,7 +335,7 @@ fn of_token(state: &mut State, request: &Request<Bytes>) -> Response<Bytes> {
     let is_right = match form.get("grant_type").map(String::as_str) {
         Some("urn:ietf:params:oauth:grant-type:jwt-bearer") => {
             let host = request.headers()[header::HOST].to_str().unwrap();
-            is_valid(&form["assertion"], &format!("http://{host}/token"))
+            is_valid(&form["assertion"], &format!("//{host}/token"))
         }
         Some("refresh_token") => {
             form["client_id"] == "client"
@@ -335,7 +369,7 @@ fn is_valid(assertion: &str, audience: &str) -> bool {
     );
     key.verify(signed.as_bytes(), &signature).is_ok()
         && claims["iss"] == EMAIL
-        && claims["aud"] == audience
+        && claims["aud"].as_str().unwrap().ends_with(audience)
         && (now - 60..=now).contains(&issued)
         && end == issued + 3600
 }
