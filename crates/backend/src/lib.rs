@@ -35,7 +35,7 @@ pub use read_only::{ReadOnly, ReadOnlyExcept};
 pub use retry::{Notify, Retry, RetryNotice, RetryOptions};
 pub use service::{
     AzureBackend, AzureOptions, B2Backend, B2Options, GcsBackend, GcsOptions, RestBackend,
-    RestOptions,
+    RestOptions, SwiftBackend, SwiftOptions,
 };
 pub use service::{BucketLookup, Retention, RetentionMode, S3Backend, S3Options, ServerEncryption};
 pub use variables::{SetupError, Variables};

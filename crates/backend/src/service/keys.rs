@@ -57,8 +57,9 @@ pub(super) fn name_of(kind: FileKind, rest: &str) -> Option<&str> {
 }
 
 fn below(prefix: &str, path: &str) -> String {
-    if prefix.is_empty() {
-        path.to_owned()
+    // Only Swift knows a prefix that ends in a slash: the root as a folder.
+    if prefix.is_empty() || prefix.ends_with('/') {
+        format!("{prefix}{path}")
     } else {
         format!("{prefix}/{path}")
     }
