@@ -1,6 +1,7 @@
 //! Names of objects: a kind and a file name.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 /// The kinds of objects in a repository, each in a folder of its own (`docs/format.md`, repository layout).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -62,10 +63,26 @@ impl fmt::Display for FileKind {
 }
 
 /// One object: its kind and its file name (64 hex digits, or `config`).
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone)]
 pub struct Handle {
     kind: FileKind,
     name: String,
+    is_metadata: bool,
+}
+
+/// What an object holds is no part of its name.
+impl PartialEq for Handle {
+    fn eq(&self, other: &Self) -> bool {
+        (self.kind, &self.name) == (other.kind, &other.name)
+    }
+}
+
+impl Eq for Handle {}
+
+impl Hash for Handle {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.kind, &self.name).hash(state);
+    }
 }
 
 impl Handle {
@@ -74,7 +91,20 @@ impl Handle {
         Self {
             kind,
             name: name.into(),
+            is_metadata: kind != FileKind::Pack,
         }
+    }
+
+    /// Says of a pack that nearly every command reads it, so that it must not go where reading is slow or dear.
+    #[must_use]
+    pub fn with_metadata(mut self) -> Self {
+        self.is_metadata = true;
+        self
+    }
+
+    /// Whether nearly every command reads the object: all but packs, and packs that were called so.
+    pub const fn is_metadata(&self) -> bool {
+        self.is_metadata
     }
 
     /// The handle of the config object.

@@ -130,7 +130,7 @@ pub(super) async fn save_unpacked(
         let data = data.to_vec();
         blocking(move || encode(&encoder, &data)).await
     };
-    write(repository, kind, id, stored).await?;
+    write(repository, &Handle::new(kind, id.to_hex()), id, stored).await?;
     Ok(id)
 }
 
@@ -150,20 +150,19 @@ fn encode(repository: &Repository, data: &[u8]) -> (Id, Bytes) {
 /// earlier attempt was stored and its answer lost.
 pub(crate) async fn write(
     repository: &Repository,
-    kind: FileKind,
+    handle: &Handle,
     id: Id,
     stored: Bytes,
 ) -> Result<(), SaveError> {
-    let handle = Handle::new(kind, id.to_hex());
     let bytes = stored.len() as u64;
     let failed = |source: BackendError| SaveError {
-        object: format!("{kind} {}", id.short()),
+        object: format!("{} {}", handle.kind(), id.short()),
         source: source.into(),
     };
-    match repository.backend().write(&handle, stored).await {
+    match repository.backend().write(handle, stored).await {
         Ok(()) => Ok(()),
         Err(error) if error.kind == ErrorKind::AlreadyExists => {
-            let info = repository.backend().stat(&handle).await.map_err(failed)?;
+            let info = repository.backend().stat(handle).await.map_err(failed)?;
             if info.size_bytes == bytes {
                 Ok(())
             } else {

@@ -124,13 +124,16 @@ impl Uploader {
             permit,
         } = sealed;
         let content = Bytes::from(content);
-        write_file(&self.repository, FileKind::Pack, id.0, content.clone()).await?;
-        let holds_trees = blobs.iter().all(|blob| blob.handle.kind == BlobKind::Tree);
+        let mut handle = Handle::new(FileKind::Pack, id.to_hex());
+        let holds_trees = blobs.iter().any(|blob| blob.handle.kind == BlobKind::Tree);
+        if holds_trees {
+            handle = handle.with_metadata();
+        }
+        write_file(&self.repository, &handle, id.0, content.clone()).await?;
         if let Some(cache) = self.repository.cache()
             && holds_trees
         {
             // The next backup reads these trees to find what has changed.
-            let handle = Handle::new(FileKind::Pack, id.to_hex());
             cache.keep(&handle, content.clone()).await;
         }
         if content.is_unique() {

@@ -3,7 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use backend::{ErrorKind, FileKind, LocalBackend, Operation};
+use async_trait::async_trait;
+use backend::{
+    Backend, BackendError, ErrorKind, FileInfo, FileKind, Handle, LocalBackend, Operation,
+};
+use bytes::Bytes;
+use parking_lot::Mutex;
 use repository::compression::Compression;
 use repository::lock::{self, Lock, LockError, LockKind, LockOptions, UnlockScope};
 use repository::{BlobHandle, BlobId, BlobKind, Id, LoadError, OpenOptions, Repository};
@@ -427,4 +432,89 @@ async fn what_is_saved_while_the_writer_finishes_is_stored_or_refused() {
             }
         }
     }
+}
+
+/// Remembers which packs were called metadata.
+#[derive(Debug)]
+struct Witness {
+    inner: MemoryBackend,
+    packs: Arc<Mutex<Vec<(String, bool)>>>,
+}
+
+#[async_trait]
+impl Backend for Witness {
+    fn location(&self) -> String {
+        self.inner.location()
+    }
+
+    fn connections(&self) -> usize {
+        self.inner.connections()
+    }
+
+    async fn create(&self) -> Result<(), BackendError> {
+        self.inner.create().await
+    }
+
+    async fn stat(&self, handle: &Handle) -> Result<FileInfo, BackendError> {
+        self.inner.stat(handle).await
+    }
+
+    async fn list(&self, kind: FileKind) -> Result<Vec<FileInfo>, BackendError> {
+        self.inner.list(kind).await
+    }
+
+    async fn read(&self, handle: &Handle) -> Result<Bytes, BackendError> {
+        self.inner.read(handle).await
+    }
+
+    async fn read_range(
+        &self,
+        handle: &Handle,
+        offset: u64,
+        length: u64,
+    ) -> Result<Bytes, BackendError> {
+        self.inner.read_range(handle, offset, length).await
+    }
+
+    async fn write(&self, handle: &Handle, data: Bytes) -> Result<(), BackendError> {
+        if handle.kind() == FileKind::Pack {
+            let seen = (handle.name().to_owned(), handle.is_metadata());
+            self.packs.lock().push(seen);
+        } else {
+            assert!(handle.is_metadata(), "{handle}");
+        }
+        self.inner.write(handle, data).await
+    }
+
+    async fn remove(&self, handle: &Handle) -> Result<(), BackendError> {
+        self.inner.remove(handle).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn packs_of_trees_and_they_alone_are_called_metadata() {
+    let packs = Arc::default();
+    let inner = MemoryBackend::new();
+    sample::create(inner.clone(), 2).await;
+    let witness = Witness {
+        inner: inner.clone(),
+        packs: Arc::clone(&packs),
+    };
+    let repository = sample::open(witness).await;
+    sample::save_snapshot(&repository, sample::contents(1, 30))
+        .await
+        .unwrap();
+    let mut seen = packs.lock().clone();
+    assert!(seen.iter().any(|(_, is_metadata)| *is_metadata));
+    assert!(seen.iter().any(|(_, is_metadata)| !*is_metadata));
+    let index = sample::open(inner).await;
+    for (blob, location) in index.index().iter() {
+        let pack = location.pack.to_hex();
+        let is_metadata = blob.kind == BlobKind::Tree;
+        assert!(seen.contains(&(pack, is_metadata)), "{blob}");
+    }
+    // Each pack was stored once, and so holds one kind only.
+    seen.sort();
+    seen.dedup_by(|one, other| one.0 == other.0);
+    assert_eq!(seen.len(), packs.lock().len());
 }

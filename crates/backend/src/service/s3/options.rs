@@ -20,7 +20,8 @@ pub struct S3Options {
     pub region: Option<String>,
     /// Where the bucket is named.
     pub bucket_lookup: BucketLookup,
-    /// The class that packs of file contents are stored in; everything else has the bucket's own.
+    /// The class that packs of file contents are stored in; everything else has the bucket's own, so that an archive
+    /// class leaves snapshots and folders readable.
     pub storage_class: Option<String>,
     /// List with the first version of the API, for old stores.
     pub lists_version_1: bool,

@@ -22,7 +22,7 @@ impl S3Backend {
         let key = self.key(handle);
         let mut headers = self.encryption_of_writes();
         headers.push((header::CONTENT_TYPE, "application/octet-stream".to_owned()));
-        if handle.kind() == FileKind::Pack
+        if !handle.is_metadata()
             && let Some(class) = &self.options.storage_class
         {
             headers.push((

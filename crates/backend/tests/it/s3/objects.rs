@@ -133,7 +133,10 @@ async fn objects_in_an_archive_are_told_from_broken_ones() {
     let words = error.source.as_ref().unwrap().to_string();
     assert!(words.contains("restore it"), "{words}");
     assert_eq!(backend.stat(&pack(1)).await.unwrap().size_bytes, 4);
-    // Only packs have the class.
+    // Only packs of file contents have the class.
+    let trees = pack(2).with_metadata();
+    backend.write(&trees, "trees".into()).await.unwrap();
+    assert_eq!(backend.read(&trees).await.unwrap(), "trees");
     assert_eq!(backend.read(&index).await.unwrap(), "index");
 }
 
@@ -198,6 +201,7 @@ async fn listings_have_all_pages_and_batches_remove_all() {
         ("minio", "false"),
         ("minio", "true"),
         ("rgw", "false"),
+        ("garage", "false"),
         ("moto", "true"),
     ] {
         let Some(server) = offered(server) else {
@@ -209,7 +213,7 @@ async fn listings_have_all_pages_and_batches_remove_all() {
 
 #[tokio::test]
 async fn a_prefix_of_any_letters_is_signed_and_listed() {
-    for server in ["minio", "rgw", "moto-iam"] {
+    for server in ["minio", "rgw", "moto-iam", "garage"] {
         let Some(server) = offered(server) else {
             continue;
         };
