@@ -40,6 +40,7 @@ pub(super) fn kind_of(status: StatusCode, code: Option<&str>, message: Option<&s
         | "CredentialsNotSupported"
         | "NotSignedUp"
         | "AuthorizationHeaderMalformed" => ErrorKind::Unauthenticated,
+        "AccessDenied" if is_garage_not_knowing_us(message) => ErrorKind::Unauthenticated,
         "AccessDenied"
         | "AccountProblem"
         | "AllAccessDisabled"
@@ -82,6 +83,14 @@ pub(super) fn kind_of(status: StatusCode, code: Option<&str>, message: Option<&s
         _ if status.is_success() => ErrorKind::Temporary,
         _ => kind_of_status(status),
     }
+}
+
+/// Garage has one code for keys that it does not know and for operations that they may not do.
+fn is_garage_not_knowing_us(message: Option<&str>) -> bool {
+    message.is_some_and(|message| {
+        message.starts_with("Forbidden: Invalid signature")
+            || message.starts_with("Forbidden: No such key")
+    })
 }
 
 /// MinIO has no code of its own for a locked object.

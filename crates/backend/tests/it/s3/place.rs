@@ -16,11 +16,14 @@ fn config() -> Handle {
 
 #[tokio::test]
 async fn a_bucket_is_made_when_it_is_missing_and_found_when_it_is_there() {
-    for name in ["minio", "rgw", "moto"] {
+    for name in ["minio", "rgw", "moto", "garage"] {
         let Some(server) = offered(name) else {
             continue;
         };
-        for address in [server.http(), server.https()] {
+        for address in [server.has_http(), server.has_https()]
+            .into_iter()
+            .flatten()
+        {
             let place = format!("{address}/{}/a/b", fresh());
             let backend = backend(&place, &keys_of(&server), &trusting(&server));
             for error in [

@@ -15,12 +15,15 @@ async fn s3_conforms() {
 }
 
 fn s3(server: &Server, network: Network) -> Subject {
-    let values = ["access_key_id", "secret_access_key"].map(|name| server.value(name).to_owned());
-    let names = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
-    let variables = Variables::new().or(names
-        .into_iter()
-        .zip(&values)
-        .map(|(name, value)| (name.to_owned(), SecretString::from(value.as_str()))));
+    let settings = [
+        ("AWS_ACCESS_KEY_ID", "access_key_id"),
+        ("AWS_SECRET_ACCESS_KEY", "secret_access_key"),
+        // With a region to find out, the first request of a test would be one that is only refused.
+        ("AWS_DEFAULT_REGION", "region"),
+    ];
+    let variables = Variables::new()
+        .or(settings
+            .map(|(name, value)| (name.to_owned(), SecretString::from(server.value(value)))));
     Subject {
         backend: "s3",
         server: server.name().to_owned(),
@@ -33,7 +36,9 @@ fn s3(server: &Server, network: Network) -> Subject {
             upload: ("PUT", "*/data/*"),
         },
         network: Some(network),
-        secrets: values.into_iter().collect(),
+        secrets: ["access_key_id", "secret_access_key"]
+            .map(|name| server.value(name).to_owned())
+            .to_vec(),
         folder: None,
         make: Box::new(move |place| {
             let bucket = if place.is_missing {
