@@ -111,8 +111,8 @@ fn kind_of(about: About, status: StatusCode, words: &Words) -> ErrorKind {
         }
         // The checksum of a write: what arrived is not what was sent.
         400 if words.has("MD5") || words.has("CRC32C") => ErrorKind::Temporary,
-        // An error document behind a success.
-        200..=299 => ErrorKind::Temporary,
+        // An error document behind a success, or somebody else at the same object or bucket at this moment.
+        200..=299 | 409 => ErrorKind::Temporary,
         _ => kind_of_status(status),
     }
 }
@@ -136,12 +136,14 @@ impl Words {
                 }
             }
             _ => {
+                // Plain words are often called HTML, which real HTML tells by its first letter.
                 let is_text = reply
                     .header("content-type")
-                    .is_some_and(|kind| kind.starts_with("text/plain"));
+                    .is_some_and(|kind| kind.starts_with("text/"));
+                let is_words = is_text && !reply.body.trim_ascii_start().starts_with(b"<");
                 Self {
                     reason: None,
-                    message: is_text.then(|| String::from_utf8_lossy(&reply.body).into_owned()),
+                    message: is_words.then(|| String::from_utf8_lossy(&reply.body).into_owned()),
                 }
             }
         }

@@ -211,6 +211,12 @@ fn refusals_mean_what_google_says_they_do() {
         ),
         (408, "requestTimeout", "late", Temporary),
         (
+            409,
+            "conflict",
+            "was edited during the operation",
+            Temporary,
+        ),
+        (
             412,
             "conditionNotMet",
             "At least one of the pre-conditions",
@@ -234,7 +240,10 @@ fn refusals_mean_what_google_says_they_do() {
 #[test]
 fn a_404_tells_what_is_absent_or_the_bucket_has_to_be_asked_for() {
     assert!(says_which(&refusal(404, "notFound", "No such object: b/x")));
-    assert!(says_which(&reply(404, "text/plain", "No such object: b/x")));
+    for kind in ["text/plain", "text/html; charset=UTF-8"] {
+        assert!(says_which(&reply(404, kind, "No such object: b/x")));
+        assert!(!says_which(&reply(404, kind, "<p>No such object: b/x")));
+    }
     assert!(says_which(&reply(
         404,
         "text/html; charset=UTF-8",

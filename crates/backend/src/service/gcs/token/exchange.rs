@@ -177,14 +177,17 @@ fn is_about_clocks(code: &str, message: &str) -> bool {
         && (message.contains("reasonable timeframe") || (has("iat") && has("exp")))
 }
 
+/// What the server's clock says.
+pub(super) fn server_time(reply: &Reply) -> Option<Timestamp> {
+    let text = reply.header("date")?;
+    Some(jiff::fmt::rfc2822::parse(text).ok()?.timestamp())
+}
+
 fn skew(reply: &Reply) -> String {
-    let theirs = reply
-        .header("date")
-        .and_then(|text| jiff::fmt::rfc2822::parse(text).ok());
-    let Some(theirs) = theirs else {
+    let Some(theirs) = server_time(reply) else {
         return String::new();
     };
-    let seconds = Timestamp::now().as_second() - theirs.timestamp().as_second();
+    let seconds = Timestamp::now().as_second() - theirs.as_second();
     let way = if seconds < 0 { "behind" } else { "ahead of" };
     format!(
         " (the clock of this machine is {} s {way} that of the server)",

@@ -19,7 +19,7 @@ use super::assertion::assertion;
 use super::credentials::{
     AuthorizedUser, ExternalAccount, Format, Impersonation, ServiceAccount, Subject,
 };
-use super::exchange::{Endpoint, Grant};
+use super::exchange::{Endpoint, Grant, server_time};
 use super::{Clients, read_file};
 
 /// Objects and buckets, but not who may reach them.
@@ -170,7 +170,9 @@ async fn impersonated(
     let answer: Impersonated = serde_json::from_slice(&reply.body).map_err(|_| {
         endpoint.failure(ErrorKind::Temporary, "the answer is not one with a token")
     })?;
-    let seconds = answer.expire_time.as_second() - Timestamp::now().as_second();
+    // By the clock of those who say when it ends.
+    let now = server_time(&reply).unwrap_or_else(Timestamp::now);
+    let seconds = answer.expire_time.as_second() - now.as_second();
     Ok(Grant {
         token: SecretString::from(answer.access_token),
         lifetime: Duration::from_secs(u64::try_from(seconds).unwrap_or(0)),
