@@ -225,6 +225,13 @@ impl Progressing<'_> {
             self.note_first_backup().await;
             self.post_actions(&engine).await;
         }
+        if let Some(cost) = engine.cost() {
+            delivered(
+                self.reporter
+                    .event(EventKind::Normal, "StorageUsed", &cost)
+                    .await,
+            );
+        }
     }
 
     /// From now on a repository that is gone is a fault, also when the rest of this session fails.

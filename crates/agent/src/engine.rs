@@ -13,7 +13,7 @@ use api::secret::BackendSettings;
 use archive::filter::{ExcludeError, PatternError, SizeError};
 use archive::restore::RestoreError;
 use archive::save::BackupError;
-use backend::{Backend, BackendError, LocalBackend};
+use backend::{BackendError, RetryOptions};
 use repository::check::CheckFailure;
 use repository::forget::{ForgetError, PolicyError};
 use repository::lock::{Lock, LockError, LockKind, LockOptions};
@@ -24,6 +24,7 @@ use repository::{CreateOptions, LoadError, OpenError, OpenOptions, Repository};
 use crate::Identity;
 use crate::arguments::ArgumentError;
 use crate::stop::Stop;
+use crate::storage::{Storage, StorageError};
 
 pub use maintenance::RetentionResult;
 pub use restore::RestoredTotals;
@@ -37,12 +38,9 @@ const LOCK_ATTEMPT: Duration = Duration::from_secs(2);
 /// Why a step of a session failed.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// The backend needs a client that this version does not have.
-    #[error("the backend {provider} is not supported by this version")]
-    Unsupported {
-        /// Which.
-        provider: &'static str,
-    },
+    /// The settings give no storage.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
     /// An earlier session stored here, and now nothing is there.
     #[error(
         "the repository at {location} is gone although earlier sessions used it; is its volume mounted? It is not \
@@ -165,6 +163,7 @@ impl EngineError {
 #[derive(Debug)]
 pub struct Engine {
     repository: Repository,
+    storage: Storage,
     machine: String,
     username: String,
 }
@@ -178,8 +177,8 @@ impl Engine {
         identity: &Identity,
         was_used: bool,
     ) -> Result<(Self, bool), EngineError> {
-        let storage = storage(settings)?;
-        if Repository::exists(storage.as_ref())
+        let storage = Storage::new(settings, RetryOptions::default())?;
+        if Repository::exists(storage.backend.as_ref())
             .await
             .map_err(EngineError::Exists)?
         {
@@ -187,17 +186,17 @@ impl Engine {
         }
         if was_used {
             return Err(EngineError::Vanished {
-                location: storage.location(),
+                location: storage.backend.location(),
             });
         }
         match Repository::create(
-            Arc::clone(&storage),
+            Arc::clone(&storage.backend),
             settings.password(),
             &CreateOptions::default(),
         )
         .await
         {
-            Ok(repository) => Ok((Self::new(repository, identity), true)),
+            Ok(repository) => Ok((Self::new(repository, storage, identity), true)),
             // Somebody else was faster.
             Err(OpenError::Exists { .. }) => {
                 Ok((Self::open_at(storage, settings, identity).await?, false))
@@ -211,26 +210,38 @@ impl Engine {
         settings: &BackendSettings,
         identity: &Identity,
     ) -> Result<Self, EngineError> {
-        Self::open_at(storage(settings)?, settings, identity).await
+        let storage = Storage::new(settings, RetryOptions::default())?;
+        Self::open_at(storage, settings, identity).await
     }
 
     async fn open_at(
-        storage: Arc<dyn Backend>,
+        storage: Storage,
         settings: &BackendSettings,
         identity: &Identity,
     ) -> Result<Self, EngineError> {
-        let repository = Repository::open(storage, settings.password(), &OpenOptions::default())
+        let options = OpenOptions {
+            cache: storage.cache.clone(),
+            ..OpenOptions::default()
+        };
+        let backend = Arc::clone(&storage.backend);
+        let repository = Repository::open(backend, settings.password(), &options)
             .await
             .map_err(EngineError::Open)?;
-        Ok(Self::new(repository, identity))
+        Ok(Self::new(repository, storage, identity))
     }
 
-    fn new(repository: Repository, identity: &Identity) -> Self {
+    fn new(repository: Repository, storage: Storage, identity: &Identity) -> Self {
         Self {
             repository,
+            storage,
             machine: identity.machine.clone(),
             username: identity.username.clone(),
         }
+    }
+
+    /// What the storage cost so far, in words.
+    pub fn cost(&self) -> Option<String> {
+        self.storage.cost()
     }
 
     /// The place, for people.
@@ -276,15 +287,6 @@ impl Engine {
             tracing::warn!(%error, "cannot release a lock");
         }
         Ok(value)
-    }
-}
-
-fn storage(settings: &BackendSettings) -> Result<Arc<dyn Backend>, EngineError> {
-    match settings.local_path() {
-        Some(path) => Ok(Arc::new(LocalBackend::new(path))),
-        None => Err(EngineError::Unsupported {
-            provider: settings.provider(),
-        }),
     }
 }
 

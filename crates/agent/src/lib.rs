@@ -8,6 +8,7 @@ mod engine;
 mod hooks;
 mod reporter;
 mod stop;
+mod storage;
 
 pub mod arguments;
 pub mod backup;
@@ -16,6 +17,7 @@ pub mod restore;
 pub use clock::{Clock, SystemClock};
 pub use hooks::{DEFAULT_DEADLINE as DEFAULT_HOOK_DEADLINE, HookError};
 pub use reporter::{EventKind, ReportError, Reporter};
+pub use storage::{Storage, StorageError};
 
 /// What a run is: its session, its invoker, and in whose name it works.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,7 +9,7 @@ mod open;
 
 use std::path::{Path, PathBuf};
 
-use crate::service::{AzureOptions, B2Options, GcsOptions, RestOptions, S3Options};
+use crate::service::{AzureOptions, B2Options, GcsOptions, RestOptions, S3Options, SwiftOptions};
 use crate::{SetupError, Variables};
 
 pub use open::{OpenOptions, open};
@@ -30,6 +30,8 @@ pub enum Location {
     Gcs(Box<GcsOptions>),
     /// A container of Azure.
     Azure(Box<AzureOptions>),
+    /// A container of OpenStack Swift.
+    Swift(Box<SwiftOptions>),
     /// A bucket of Backblaze B2.
     B2(Box<B2Options>),
     /// A REST server.
@@ -70,6 +72,7 @@ impl Location {
             Some("s3") => Self::S3(Box::new(S3Options::parse(rest, variables)?)),
             Some("gs") => Self::Gcs(Box::new(GcsOptions::parse(rest, variables)?)),
             Some("azure") => Self::Azure(Box::new(AzureOptions::parse(rest, variables)?)),
+            Some("swift") => Self::Swift(Box::new(SwiftOptions::parse(rest, variables)?)),
             Some("b2") => Self::B2(Box::new(B2Options::parse(rest, variables)?)),
             Some("rest") => Self::Rest(Box::new(RestOptions::parse(rest, variables)?)),
             Some(other) if !is_path(repository) => return Err(unknown(other)),
@@ -94,6 +97,7 @@ impl Location {
             Self::S3(_) => "s3",
             Self::Gcs(_) => "gs",
             Self::Azure(_) => "azure",
+            Self::Swift(_) => "swift",
             Self::B2(_) => "b2",
             Self::Rest(_) => "rest",
         }
@@ -110,6 +114,7 @@ impl Location {
             Self::S3(options) => &mut options.connections,
             Self::Gcs(options) => &mut options.connections,
             Self::Azure(options) => &mut options.connections,
+            Self::Swift(options) => &mut options.connections,
             Self::B2(options) => &mut options.connections,
             Self::Rest(options) => &mut options.connections,
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::service::{AzureBackend, B2Backend, GcsBackend, RestBackend, S3Backend};
+use crate::service::{AzureBackend, B2Backend, GcsBackend, RestBackend, S3Backend, SwiftBackend};
 use crate::storage::Location;
 use crate::{
     Backend, ConnectionLimit, HttpOptions, LocalBackend, Metered, ReadOnly, ReadOnlyExcept, Retry,
@@ -35,6 +35,7 @@ pub fn open(location: Location, options: &OpenOptions) -> Result<Arc<dyn Backend
         Location::S3(s3) => Arc::new(S3Backend::new(*s3, http)?),
         Location::Gcs(gcs) => Arc::new(GcsBackend::new(*gcs, http)?),
         Location::Azure(azure) => Arc::new(AzureBackend::new(*azure, http)?),
+        Location::Swift(swift) => Arc::new(SwiftBackend::new(*swift, http)?),
         Location::B2(b2) => Arc::new(B2Backend::new(*b2, http)?),
         Location::Rest(rest) => Arc::new(RestBackend::new(*rest, http)?),
     };

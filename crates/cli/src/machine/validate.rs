@@ -61,8 +61,7 @@ pub fn check(context: &Context, paths: &[PathBuf]) -> Result<Option<Desired>, Fa
     for manifest in outcome.objects.iter().chain(&outcome.flawed) {
         let of_machine = rules::needs_cluster(&manifest.object)
             .into_iter()
-            .chain(argument_problems(&manifest.object))
-            .chain(provider_problems(&manifest.object));
+            .chain(argument_problems(&manifest.object));
         problems.extend(of_machine.map(|problem| manifest.locate(problem)));
     }
     let count = problems.iter().filter(|problem| problem.is_error()).count();
@@ -100,26 +99,6 @@ fn argument_problems(object: &AnyObject) -> Vec<Problem> {
     errors
         .iter()
         .map(|error| Problem::new("spec.target.args", error.to_string()))
-        .collect()
-}
-
-/// Backends that this version has no client for.
-fn provider_problems(object: &AnyObject) -> Vec<Problem> {
-    let AnyObject::Repository(repository) = object else {
-        return Vec::new();
-    };
-    let providers = repository.spec.backend.providers();
-    let unsupported = providers
-        .into_iter()
-        .filter(|provider| *provider != "local");
-    unsupported
-        .map(|provider| {
-            Problem::new(
-                format!("spec.backend.{provider}"),
-                "this version stores into folders of this machine only",
-            )
-            .with_fix("use `local` with a `hostPath`")
-        })
         .collect()
 }
 
