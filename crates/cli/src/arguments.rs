@@ -147,6 +147,7 @@ pub enum Verb {
     Get(machine::get::GetOptions),
     Describe(machine::describe::DescribeOptions),
     Trigger(machine::trigger::TriggerOptions),
+    Doctor(verbs::doctor::DoctorArguments),
 
     // The repository: restic's verbs.
     Init(verbs::init::InitOptions),

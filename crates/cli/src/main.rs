@@ -92,6 +92,7 @@ async fn dispatch(context: &Arc<Context>, verb: Verb) -> Result<Outcome, Failure
         Verb::Get(options) => machine::get::run(context, &options).await,
         Verb::Describe(options) => machine::describe::run(context, &options),
         Verb::Trigger(options) => machine::trigger::run(context, &options).await,
+        Verb::Doctor(options) => verbs::doctor::run(context, &options).await,
         Verb::Init(options) => verbs::init::run(context, &options).await,
         Verb::Backup(options) => verbs::backup::run(context, *options).await,
         Verb::Restore(options) => verbs::restore::run(context, *options).await,

@@ -13,6 +13,7 @@ pub mod snapshots;
 pub mod stats;
 
 pub mod check;
+pub mod doctor;
 pub mod forget;
 pub mod init;
 pub mod key;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use api::manifest::{AnyObject, Manifest};
 use api::secret::{BackendSettings, Place};
+use backend::RetryOptions;
 use api::v1alpha1::Repository;
 use api::v1beta1::{BackupConfiguration, BackupSession, RepositoryRef, RestoreSession};
 
@@ -116,6 +117,8 @@ impl Desired {
                     ))
                 })?;
             let settings = BackendSettings::new(&repository, secret, Place::Machine)?;
+            // Found now rather than by each session; nothing is connected.
+            agent::Storage::new(&settings, RetryOptions::default())?;
             desired.repositories.insert(
                 key.clone(),
                 ResolvedRepository {

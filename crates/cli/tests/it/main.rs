@@ -10,6 +10,7 @@
 mod scene;
 mod support;
 
+mod backends;
 mod codes;
 mod damage;
 mod disk;
