@@ -13,7 +13,7 @@ use api::secret::BackendSettings;
 use archive::filter::{ExcludeError, PatternError, SizeError};
 use archive::restore::RestoreError;
 use archive::save::BackupError;
-use backend::{BackendError, RetryOptions};
+use backend::{BackendError, ErrorKind, RetryOptions};
 use repository::check::CheckFailure;
 use repository::forget::{ForgetError, PolicyError};
 use repository::lock::{Lock, LockError, LockKind, LockOptions};
@@ -178,11 +178,12 @@ impl Engine {
         was_used: bool,
     ) -> Result<(Self, bool), EngineError> {
         let storage = Storage::new(settings, RetryOptions::default())?;
-        if Repository::exists(storage.backend.as_ref())
-            .await
-            .map_err(EngineError::Exists)?
-        {
-            return Ok((Self::open_at(storage, settings, identity).await?, false));
+        match Repository::exists(storage.backend.as_ref()).await {
+            Ok(true) => return Ok((Self::open_at(storage, settings, identity).await?, false)),
+            Ok(false) => {}
+            // The bucket of a repository that nobody has used yet may be made with it.
+            Err(error) if error.kind == ErrorKind::PlaceNotFound && !was_used => {}
+            Err(error) => return Err(EngineError::Exists(error)),
         }
         if was_used {
             return Err(EngineError::Vanished {

@@ -236,7 +236,9 @@ fn no_web_page(reply: Reply) -> Result<Reply, HttpFailure> {
             .is_some_and(|found| found.eq_ignore_ascii_case(start.as_bytes()))
     };
     // The answer to a HEAD request has no body, but tells the length of the page. moto calls its empty answers HTML.
-    let is_unseen = reply.body.is_empty() && reply.header("content-length") != Some("0");
+    let is_unseen = reply.body.is_empty()
+        && reply.status != StatusCode::NO_CONTENT
+        && reply.header("content-length") != Some("0");
     if reply.status.is_success()
         && is_html
         && (is_unseen || is_page("<!doctype") || is_page("<html"))

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::storage::StorageArguments;
 use crate::{machine, verbs};
 
 /// Backs up directories, volumes and Kubernetes workloads into encrypted, deduplicated repositories.
@@ -39,12 +40,8 @@ Exit codes: 0 done, 1 failed, 3 incomplete, 10 no repository, 11 locked, 12 wron
 /// Options that every verb on a repository understands.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "switches of the command line, each on its own"
-)]
 pub struct GlobalOptions {
-    /// Repository to work on: a folder of this machine
+    /// Repository to work on: a folder, or `s3:…`, `gs:…`, `azure:…`, `swift:…`, `b2:…`, `rest:…` as restic spells them
     #[arg(
         short,
         long,
@@ -113,18 +110,6 @@ pub struct GlobalOptions {
     #[arg(long, global = true, value_name = "DURATION", value_parser = crate::values::duration)]
     pub retry_lock: Option<std::time::Duration>,
 
-    /// Do not use a local cache; accepted for compatibility, a local repository needs none
-    #[arg(long, global = true)]
-    pub no_cache: bool,
-
-    /// Accepted for compatibility: there is no cache to place
-    #[arg(long, global = true, hide = true, value_name = "FOLDER")]
-    pub cache_dir: Option<PathBuf>,
-
-    /// Accepted for compatibility: there is no cache to clean up
-    #[arg(long, global = true, hide = true)]
-    pub cleanup_cache: bool,
-
     /// Print JSON lines for programs
     #[arg(long, global = true)]
     pub json: bool,
@@ -136,6 +121,9 @@ pub struct GlobalOptions {
     /// Say more; twice for every file
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
+
+    #[command(flatten)]
+    pub storage: StorageArguments,
 }
 
 /// What to do.

@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::process::ExitCode;
 
+use backend::doctor::remedy;
+use backend::{BackendError, ErrorKind};
 use repository::OpenError;
 use repository::lock::LockError;
 
@@ -170,8 +172,11 @@ fn classify(error: &(dyn Error + 'static)) -> (Outcome, Option<String>) {
             );
         }
         let hint = current
-            .downcast_ref::<backend::BackendError>()
-            .and_then(|error| storage_hint(error.kind));
+            .downcast_ref::<BackendError>()
+            .and_then(storage_hint);
+        if let Some(setup) = current.downcast_ref::<backend::SetupError>() {
+            return (Outcome::Failed, setup.hint.clone());
+        }
         if let Some(hint) = hint {
             return (Outcome::Failed, Some(hint.to_owned()));
         }
@@ -180,17 +185,25 @@ fn classify(error: &(dyn Error + 'static)) -> (Outcome, Option<String>) {
     (Outcome::Failed, None)
 }
 
-const fn storage_hint(kind: backend::ErrorKind) -> Option<&'static str> {
-    match kind {
-        backend::ErrorKind::NoSpace => Some(
+/// The remedy for a failure of storage. For folders it is the user's own rights that matter.
+fn storage_hint(error: &BackendError) -> Option<&'static str> {
+    match error.kind {
+        ErrorKind::NoSpace => Some(
             "Free some space, or remove old snapshots with `stash forget --prune` and run it again.",
         ),
-        backend::ErrorKind::ReadOnly => {
-            Some("The repository can be read, not changed: mount it writable.")
-        }
-        backend::ErrorKind::PermissionDenied => Some(
+        // What is missing or there already says more in its own words.
+        ErrorKind::NotFound | ErrorKind::AlreadyExists | ErrorKind::TooShort => None,
+        kind if is_remote(&error.location) => Some(remedy(kind, error.operation)),
+        ErrorKind::ReadOnly => Some("The repository can be read, not changed: mount it writable."),
+        ErrorKind::PermissionDenied => Some(
             "Run as the user who owns the repository's folder, or give this user access to it.",
         ),
         _ => None,
     }
+}
+
+fn is_remote(location: &str) -> bool {
+    ["s3:", "gs:", "azure:", "swift:", "b2:", "rest:"]
+        .iter()
+        .any(|scheme| location.starts_with(scheme))
 }

@@ -10,6 +10,7 @@ mod open;
 mod printer;
 mod progress;
 mod signals;
+mod storage;
 mod values;
 mod verbs;
 
@@ -29,7 +30,9 @@ pub struct Context {
     /// Options of all verbs.
     pub global: GlobalOptions,
     /// The way to speak.
-    pub printer: Printer,
+    pub printer: Arc<Printer>,
+    /// What all storages of this run share.
+    pub storage: storage::Shared,
     /// Cancelled by SIGINT and SIGTERM.
     pub cancel: CancellationToken,
 }
@@ -60,8 +63,9 @@ fn main() -> ExitCode {
         }
     };
     let context = Arc::new(Context {
+        storage: storage::Shared::new(&arguments.global.storage),
         global: arguments.global,
-        printer,
+        printer: Arc::new(printer),
         cancel: CancellationToken::new(),
     });
     let result = runtime.block_on(async {
@@ -69,6 +73,7 @@ fn main() -> ExitCode {
         dispatch(&context, arguments.verb).await
     });
     context.printer.clear_status();
+    context.storage.show(&context.printer);
     // A blocked read of stdin or a hung mount must not keep the process.
     runtime.shutdown_background();
     match result {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backend::{Backend, LocalBackend};
+use backend::{Backend, CacheOptions};
 use repository::compression::Compression;
 use repository::lock::{Lock, LockError, LockKind, LockOptions};
 use repository::{OpenOptions, Repository};
@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Context;
 use crate::arguments::GlobalOptions;
 use crate::failure::{Failure, Outcome};
+use crate::storage;
 
 /// The names of this machine and user as they stand in locks, keys and snapshots.
 #[derive(Debug, Clone)]
@@ -42,30 +43,12 @@ impl Identity {
 }
 
 /// The storage that the options name.
-pub fn backend(global: &GlobalOptions) -> Result<Arc<dyn Backend>, Failure> {
-    backend_at(&location(global)?)
+pub fn backend(context: &Context) -> Result<Arc<dyn Backend>, Failure> {
+    storage::open(context, &location(&context.global)?)
 }
 
-/// The storage at a repository string.
-pub fn backend_at(location: &str) -> Result<Arc<dyn Backend>, Failure> {
-    const REMOTE: [&str; 9] = [
-        "s3:", "gs:", "azure:", "swift:", "b2:", "rest:", "sftp:", "rclone:", "opendal:",
-    ];
-    if let Some(scheme) = REMOTE.iter().find(|scheme| location.starts_with(**scheme)) {
-        return Err(Failure::new(format!(
-            "This version stores into folders only, not into `{scheme}` repositories"
-        ))
-        .with_hint("Give a folder, as `-r /srv/backup`."));
-    }
-    let folder = location.strip_prefix("local:").unwrap_or(location);
-    if folder.is_empty() {
-        return Err(Failure::new("The repository's location is empty")
-            .with_hint("Give a folder, as `-r /srv/backup`."));
-    }
-    Ok(Arc::new(LocalBackend::new(folder)))
-}
-
-fn location(global: &GlobalOptions) -> Result<String, Failure> {
+/// The repository string that the options name.
+pub fn location(global: &GlobalOptions) -> Result<String, Failure> {
     match (&global.repo, &global.repository_file) {
         (Some(_), Some(_)) => Err(Failure::new(
             "`--repo` and `--repository-file` exclude each other",
@@ -73,8 +56,9 @@ fn location(global: &GlobalOptions) -> Result<String, Failure> {
         .with_hint("Give one of them, and look at RESTIC_REPOSITORY and RESTIC_REPOSITORY_FILE.")),
         (Some(repo), None) => Ok(repo.clone()),
         (None, Some(file)) => read_text(file, "repository"),
-        (None, None) => Err(Failure::new("No repository is named")
-            .with_hint("Give `-r FOLDER`, or set RESTIC_REPOSITORY or RESTIC_REPOSITORY_FILE.")),
+        (None, None) => Err(Failure::new("No repository is named").with_hint(
+            "Give `-r REPOSITORY`, or set RESTIC_REPOSITORY or RESTIC_REPOSITORY_FILE.",
+        )),
     }
 }
 
@@ -218,7 +202,10 @@ fn without_blanks(text: &str) -> &str {
 }
 
 /// How the options want the repository opened.
-pub fn open_options(global: &GlobalOptions) -> Result<OpenOptions, Failure> {
+fn open_options(
+    global: &GlobalOptions,
+    cache: Option<CacheOptions>,
+) -> Result<OpenOptions, Failure> {
     let pack_size_bytes = match global.pack_size {
         None | Some(0) => None,
         Some(mib @ 4..=128) => Some(mib * 1024 * 1024),
@@ -232,6 +219,7 @@ pub fn open_options(global: &GlobalOptions) -> Result<OpenOptions, Failure> {
         key_hint: global.key_hint.clone(),
         compression: compression(global)?,
         pack_size_bytes,
+        cache,
     })
 }
 
@@ -240,11 +228,22 @@ pub fn compression(global: &GlobalOptions) -> Result<Compression, Failure> {
     global.compression.parse().map_err(Failure::from)
 }
 
-/// Opens the repository.
+/// Opens the repository, with its cache.
 pub async fn open(context: &Context) -> Result<Repository, Failure> {
+    storage::clean_up_caches(context).await?;
+    let cache = storage::cache(context, &location(&context.global)?)?;
+    open_with(context, cache).await
+}
+
+/// Opens the repository so that everything is read from where it is stored.
+pub async fn open_past_cache(context: &Context) -> Result<Repository, Failure> {
+    open_with(context, None).await
+}
+
+async fn open_with(context: &Context, cache: Option<CacheOptions>) -> Result<Repository, Failure> {
     let global = &context.global;
-    let backend = backend(global)?;
-    let options = open_options(global)?;
+    let backend = backend(context)?;
+    let options = open_options(global, cache)?;
     // Asked before the password, so that a mistyped location is told as that.
     if !Repository::exists(backend.as_ref()).await? {
         return Err(repository::OpenError::NoRepository {

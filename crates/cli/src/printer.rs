@@ -163,6 +163,14 @@ impl Printer {
         }
     }
 
+    /// A line on stderr that is no data and no trouble; nothing under `--quiet` or `--json`.
+    pub fn note(&self, line: &str) {
+        if !self.is_json && self.verbosity >= Verbosity::Normal {
+            self.clear_status();
+            write_all(&mut io::stderr().lock(), line.as_bytes(), true);
+        }
+    }
+
     /// A warning on stderr; under `--json` the caller prints its JSON form instead.
     pub fn warning(&self, line: &str) {
         self.clear_status();

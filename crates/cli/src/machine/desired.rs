@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use api::manifest::{AnyObject, Manifest};
 use api::secret::{BackendSettings, Place};
-use backend::RetryOptions;
 use api::v1alpha1::Repository;
 use api::v1beta1::{BackupConfiguration, BackupSession, RepositoryRef, RestoreSession};
+use backend::RetryOptions;
 
 use super::state::Key;
 use crate::failure::Failure;

@@ -47,7 +47,7 @@ pub async fn run(context: &Arc<Context>, arguments: &CheckArguments) -> Result<O
         check_unused: arguments.check_unused,
         filter: arguments.filter.to_filter()?,
     };
-    let repository = open::open(context).await?;
+    let repository = open::open_past_cache(context).await?;
     // A check removes nothing and is right beside backups, so it does not keep them out as restic's does.
     let report = open::with_lock(
         context,

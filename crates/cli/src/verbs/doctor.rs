@@ -57,7 +57,9 @@ pub async fn run(context: &Context, arguments: &DoctorArguments) -> Result<Outco
             can_write: !arguments.read_only,
         };
         if !context.printer.is_json() {
-            context.printer.data(&context.printer.style(Style::Bold, &patient.name));
+            context
+                .printer
+                .data(&context.printer.style(Style::Bold, &patient.name));
         }
         let mut tell = |finding: &Finding| tell(context, &patient.name, finding);
         let examined = examine(patient.backend.as_ref(), &options, &mut tell);
@@ -81,7 +83,10 @@ fn patients(
     context: &Context,
     arguments: &DoctorArguments,
 ) -> Result<Option<Vec<Patient>>, Failure> {
-    let retry = RetryOptions { limit: PATIENCE, ..RetryOptions::default() };
+    let retry = RetryOptions {
+        limit: PATIENCE,
+        ..RetryOptions::default()
+    };
     if arguments.paths.is_empty() {
         let opened = storage::open_with(context, &crate::open::location(&context.global)?, retry)?;
         return Ok(Some(vec![Patient {
@@ -101,7 +106,11 @@ fn patients(
     let patients = desired.repositories.into_values().map(|repository| {
         let storage = agent::Storage::new(&repository.settings, retry.clone())?;
         Ok(Patient {
-            name: format!("{} ({})", repository.key.name, repository.settings.display_url()),
+            name: format!(
+                "{} ({})",
+                repository.key.name,
+                repository.settings.display_url()
+            ),
             backend: storage.backend,
             http: storage.http,
             folder: storage.folder,
@@ -139,7 +148,9 @@ fn tell(context: &Context, patient: &str, finding: &Finding) {
 
 fn summary(context: &Context, worst: Severity) {
     if context.printer.is_json() {
-        context.printer.json(&json!({"message_type": "summary", "severity": worst.word()}));
+        context
+            .printer
+            .json(&json!({"message_type": "summary", "severity": worst.word()}));
         return;
     }
     context.printer.message(match worst {

@@ -1,5 +1,6 @@
 //! `stash init`: creates a repository.
 
+use backend::ErrorKind;
 use clap::Args;
 use repository::{CreateOptions, OpenOptions, Repository};
 use secrecy::ExposeSecret;
@@ -8,6 +9,7 @@ use serde_json::json;
 use crate::Context;
 use crate::failure::{Failure, Outcome};
 use crate::open;
+use crate::storage;
 
 /// Create a new repository
 #[derive(Debug, Args)]
@@ -44,15 +46,23 @@ pub struct InitOptions {
 
 /// Creates the repository; an existing one is never touched.
 pub async fn run(context: &Context, options: &InitOptions) -> Result<Outcome, Failure> {
-    let backend = open::backend(&context.global)?;
-    if Repository::exists(backend.as_ref()).await? {
-        return Err(repository::OpenError::Exists {
-            location: backend.location(),
+    let backend = open::backend(context)?;
+    match Repository::exists(backend.as_ref()).await {
+        Ok(false) => {}
+        Ok(true) => {
+            return Err(repository::OpenError::Exists {
+                location: backend.location(),
+            }
+            .into());
         }
-        .into());
+        // The bucket is made with the repository.
+        Err(error) if error.kind == ErrorKind::PlaceNotFound => {}
+        Err(error) => return Err(error.into()),
     }
     let chunker_polynomial = match &options.from_repo {
-        Some(from) if options.copy_chunker_params => Some(polynomial_of(from, options).await?),
+        Some(from) if options.copy_chunker_params => {
+            Some(polynomial_of(context, from, options).await?)
+        }
         _ => None,
     };
     let password = if open::has_password(&context.global) {
@@ -89,8 +99,12 @@ pub async fn run(context: &Context, options: &InitOptions) -> Result<Outcome, Fa
     Ok(Outcome::Done)
 }
 
-async fn polynomial_of(location: &str, options: &InitOptions) -> Result<u64, Failure> {
-    let backend = open::backend_at(location)?;
+async fn polynomial_of(
+    context: &Context,
+    location: &str,
+    options: &InitOptions,
+) -> Result<u64, Failure> {
+    let backend = storage::open(context, location)?;
     let password = match (
         &options.from_password_file,
         std::env::var("RESTIC_FROM_PASSWORD"),

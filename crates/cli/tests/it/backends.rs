@@ -36,6 +36,7 @@ fn cycle(place: Place) {
     same(&scene.path("source"), &scene.path("restored"), &scene);
 
     scene.edit("backupconfiguration.yaml", "keepLast: 5", "keepLast: 1");
+    scene.edit("backupconfiguration.yaml", "    keepDaily: 7\n", "");
     fs::remove_file(scene.path("source/large.bin")).unwrap();
     scene.stash(["run", "--once", "manifests"]);
     assert_eq!(scene.snapshots(), 1);

@@ -157,13 +157,16 @@ impl Place {
     /// Refuses a place where a repository is, or where data lies whose config was lost. Keys alone are what a
     /// creation leaves behind that was killed before it wrote the config: nothing can depend on them.
     async fn require_unused(&self) -> Result<(), OpenError> {
-        let exists = Repository::exists(&*self.backend)
-            .await
-            .map_err(|source| self.storage(source))?;
-        if exists {
-            return Err(OpenError::Exists {
-                location: self.location.clone(),
-            });
+        match Repository::exists(&*self.backend).await {
+            Ok(false) => {}
+            Ok(true) => {
+                return Err(OpenError::Exists {
+                    location: self.location.clone(),
+                });
+            }
+            // A bucket that is yet to be made holds nothing.
+            Err(error) if error.kind == ErrorKind::PlaceNotFound => return Ok(()),
+            Err(source) => return Err(self.storage(source)),
         }
         for kind in [FileKind::Snapshot, FileKind::Index, FileKind::Pack] {
             if !self.names(kind).await?.is_empty() {
