@@ -5,7 +5,7 @@ use rand::Rng as _;
 use sha2::{Digest, Sha256};
 
 use crate::doctor::network::millis;
-use crate::doctor::{Finding, Findings, step};
+use crate::doctor::{Finding, Findings, Step, step};
 use crate::{Backend, BackendError, ErrorKind, FileKind, Handle};
 
 /// What lies in the store.
@@ -39,19 +39,19 @@ pub(super) async fn read_steps(
     let location = backend.location();
     let has_repository = match backend.stat(&Handle::config()).await {
         Ok(_) => {
-            findings.add(asking.fine("accepted"));
+            accepted(backend, asking, findings);
             findings.add(step("repository").fine(format!("there is one at {location}")));
             true
         }
         Err(error) if error.kind == ErrorKind::NotFound => {
-            findings.add(asking.fine("accepted"));
+            accepted(backend, asking, findings);
             findings.add(step("repository").skipped(format!(
                 "none yet at {location}; the first session or `stash init` makes it"
             )));
             false
         }
         Err(error) if error.kind == ErrorKind::PlaceNotFound => {
-            findings.add(asking.fine("accepted"));
+            accepted(backend, asking, findings);
             findings.add(missing_place(&error));
             let has_folders_only_with_repository = true;
             return Some(State {
@@ -84,6 +84,13 @@ pub(super) async fn read_steps(
         has_place: true,
         has_folders_only_with_repository: is_folder_like,
     })
+}
+
+/// A folder asks for no credentials.
+fn accepted(backend: &dyn Backend, asking: Step, findings: &mut Findings<'_>) {
+    if backend.endpoint().is_some() {
+        findings.add(asking.fine("accepted"));
+    }
 }
 
 fn missing_place(error: &BackendError) -> Finding {

@@ -14,6 +14,7 @@ mod backends;
 mod codes;
 mod damage;
 mod disk;
+mod doctor;
 mod hostile;
 mod interop;
 mod json;
