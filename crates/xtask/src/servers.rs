@@ -38,12 +38,15 @@ mod run;
 mod azurite;
 mod b2;
 mod fake_gcs;
+mod keystone;
 mod minio;
 mod moto;
 mod nfs;
 mod rclone;
 mod rest_server;
 mod rgw;
+mod swift;
+mod swift_keystone;
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -64,6 +67,9 @@ const PRODUCTS: &[&Product] = &[
     &moto::PRODUCT,
     &fake_gcs::PRODUCT,
     &azurite::PRODUCT,
+    &swift::PRODUCT,
+    &keystone::PRODUCT,
+    &swift_keystone::PRODUCT,
     &rest_server::PRODUCT,
     &rclone::PRODUCT,
     &b2::PRODUCT,
