@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::servers::{self, Guard};
 use crate::tally::Tally;
 use crate::tools::Restic;
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, write_text};
 use crate::{report, tools};
 
 /// Installs the tools, runs everything and says at its end what it did.
@@ -64,13 +64,20 @@ fn with_servers(workspace: &Workspace, restic: &Restic, tally: &mut Tally) -> Re
     }
     report::done("servers", started.elapsed());
 
+    let results = workspace.target_folder()?.join("backends.jsonl");
+    write_text(&results, "")?;
     let all = ["test", "--workspace", "--all-targets", "--no-fail-fast"];
     let mut tests = workspace.cargo(&all);
     tests
         .args(["--", "--include-ignored", "--show-output"])
-        .env("STASH_TEST_SERVERS", servers::file(guard.state()));
+        .env("STASH_TEST_SERVERS", servers::file(guard.state()))
+        .env("STASH_TEST_REPORT", &results);
     restic.offer_to(&mut tests);
     let tested = step("tests, heavy ones included", || tally.run(&mut tests));
+    report::line(&format!(
+        "for the table of docs/backends.md: cargo xtask results {}",
+        results.display()
+    ));
     let stopped = guard.dismiss(tested.is_ok());
     tested.and(stopped)
 }
