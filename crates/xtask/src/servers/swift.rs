@@ -29,6 +29,8 @@ pub const PRODUCT: Product = Product {
     start,
 };
 
+/// Our way to start one of Swift's servers.
+const PROGRAM: &str = "server.py";
 const USERS: [(&str, &str, &str); 3] = [
     ("tester", "tester-key-5b1d", ".admin"),
     ("guest", "guest-key-90c2", ""),
@@ -99,6 +101,7 @@ fn start_storage(run: &Run, folder: &Path, settings: &Path) -> Result<(), Failur
     write_text(&settings.join("swift.conf"), &configuration::common())?;
     write_text(&settings.join("node/d1/.keep"), "")?;
     write_text(&settings.join("cache/.keep"), "")?;
+    write_text(&settings.join(PROGRAM), include_str!("swift/server.py"))?;
     let script = settings.join("rings.py");
     write_text(&script, include_str!("swift/rings.py"))?;
     let mut rings = Command::new(folder.join("bin/python"));
@@ -109,8 +112,8 @@ fn start_storage(run: &Run, folder: &Path, settings: &Path) -> Result<(), Failur
     for (kind, port) in kinds.into_iter().zip(ports) {
         let file = settings.join(format!("{kind}-server.conf"));
         write_text(&file, &configuration::storage(kind, port, settings, &user))?;
-        let mut command = Command::new(folder.join(format!("bin/swift-{kind}-server")));
-        started.push((run.spawn(kind, command.arg(&file))?, port));
+        let mut command = server(folder, settings, kind, &file);
+        started.push((run.spawn(kind, &mut command)?, port));
     }
     for (server, port) in &mut started {
         server.wait_until_ready(|| {
@@ -138,14 +141,26 @@ pub fn start_proxies(
         let file = run.folder(name)?.join("proxy-server.conf");
         let text = configuration::proxy(proxy, settings, memcached, &user);
         write_text(&file, &text)?;
-        let mut command = Command::new(folder.join("bin/swift-proxy-server"));
-        let server = run.spawn(name, command.arg(&file))?;
+        let mut command = server(folder, settings, "proxy", &file);
+        let server = run.spawn(name, &mut command)?;
         started.push((server, format!("{address}/healthcheck")));
     }
     for (server, health) in &mut started {
         server.wait_until_ready(|| run.curl(health.as_str()).answers())?;
     }
     Ok(())
+}
+
+/// The command that starts a server of this kind.
+fn server(folder: &Path, settings: &Path, kind: &str, configuration: &Path) -> Command {
+    let module = match kind {
+        "object" => "swift.obj.server".to_owned(),
+        kind => format!("swift.{kind}.server"),
+    };
+    let mut command = Command::new(folder.join("bin/python"));
+    command.arg(settings.join(PROGRAM)).arg(settings);
+    command.arg(module).arg(configuration);
+    command
 }
 
 /// Swift becomes a user of its configuration when root starts it: it stays who it is.

@@ -1,0 +1,20 @@
+"""One of Swift's servers with settings of its own: server.py FOLDER MODULE CONFIGURATION.
+
+The programs that come with Swift read limits and storage policies below /etc, whatever their configuration says.
+"""
+
+import importlib
+import sys
+
+from swift.common import utils
+
+folder, module, configuration = sys.argv[1:]
+utils.set_swift_dir(folder)
+
+from swift.common import constraints, storage_policy  # noqa: E402
+
+constraints.reload_constraints()
+storage_policy.reload_storage_policies()
+
+sys.argv = [module, configuration]
+sys.exit(importlib.import_module(module).main())
