@@ -22,6 +22,10 @@ use crate::{machine, verbs};
     after_long_help = GUIDE
 )]
 pub struct Arguments {
+    // Not global: after the verb `-o` belongs to `get`, where it names a format as kubectl's does.
+    /// As `--option`, before the verb
+    #[arg(short = 'o', value_name = "KEY=VALUE", value_parser = crate::storage::key_and_value)]
+    pub leading_option: Vec<(String, String)>,
     #[command(flatten)]
     pub global: GlobalOptions,
     #[command(subcommand)]

@@ -38,10 +38,12 @@ pub struct Context {
 }
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let mut arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error),
     };
+    let options = &mut arguments.global.storage.option;
+    options.append(&mut arguments.leading_option);
     let verbosity = match (arguments.global.quiet, arguments.global.verbose) {
         (true, _) => Verbosity::Quiet,
         (false, 0) => Verbosity::Normal,

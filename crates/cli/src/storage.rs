@@ -23,8 +23,8 @@ use crate::printer::{Printer, Verbosity};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Storage options")]
 pub struct StorageArguments {
-    /// Set an option of the storage, as `s3.storage-class=STANDARD_IA` (repeatable)
-    #[arg(short, long = "option", global = true, value_name = "KEY=VALUE", value_parser = key_and_value)]
+    /// Set an option of the storage, as `s3.storage-class=STANDARD_IA` (repeatable; `-o` before the verb)
+    #[arg(long = "option", global = true, value_name = "KEY=VALUE", value_parser = key_and_value)]
     pub option: Vec<(String, String)>,
 
     /// File with certificates (PEM) that servers are verified with besides the system's
@@ -260,7 +260,8 @@ fn environment() -> Variables {
     }))
 }
 
-fn key_and_value(text: &str) -> Result<(String, String), String> {
+/// Splits `KEY=VALUE`; keys are compared in lower case.
+pub fn key_and_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.trim().is_empty() => {
             Ok((key.trim().to_lowercase(), value.to_owned()))

@@ -199,6 +199,8 @@ fn messages(stdout: &[u8]) -> Vec<Value> {
 fn known(messages: &[Value]) -> BTreeSet<String> {
     let told = messages
         .iter()
+        // Ours alone, on stderr, of a type of its own.
+        .filter(|message| message["message_type"] != "storage_usage")
         .filter(|message| message["message_type"] != "status");
     told.map(|message| {
         let word = |field: &str| message[field].as_str().unwrap_or_default().to_owned();

@@ -20,4 +20,5 @@ mod interop;
 mod json;
 mod kill;
 mod machine;
+mod storage;
 mod streams;
