@@ -17,7 +17,7 @@ pub struct Place {
     /// Product and version.
     pub server: String,
     /// What stands in the example, and what takes its place.
-    pub edits: Vec<(&'static str, String)>,
+    pub edits: Vec<(String, String)>,
     /// Lines added to the Secret's `stringData`.
     pub more_keys: Vec<(&'static str, String)>,
     /// The certificate that the server's is signed with.
@@ -62,7 +62,7 @@ impl Scene {
         for (from, _) in &scene.place.edits {
             let is_left = ["secret.yaml", "repository.yaml"].iter().any(|name| {
                 let text = fs::read_to_string(scene.path("manifests").join(name)).unwrap();
-                text.contains(from)
+                text.contains(from.as_str())
             });
             assert!(!is_left, "{from} is still in the example");
         }
@@ -104,7 +104,7 @@ impl Scene {
     pub fn edit(&self, file: &str, from: &str, to: &str) {
         let path = self.path("manifests").join(file);
         let text = fs::read_to_string(&path).unwrap();
-        assert!(text.contains(from), "{text}");
+        assert!(text.contains(from.as_str()), "{text}");
         fs::write(&path, text.replace(from, to)).unwrap();
     }
 
@@ -261,6 +261,14 @@ spec:
             .unwrap();
         file.write_all(format!("{line}\n").as_bytes()).unwrap();
     }
+}
+
+/// What stands in an example, and what takes its place.
+pub fn edits<const N: usize>(pairs: [(&str, String); N]) -> Vec<(String, String)> {
+    pairs
+        .into_iter()
+        .map(|(from, to)| (from.to_owned(), to))
+        .collect()
 }
 
 /// A name that no other test uses.

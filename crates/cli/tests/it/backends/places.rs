@@ -5,7 +5,7 @@ use testkit::servers::{Server, offered};
 use testkit::stub::{StubServer, json};
 
 use super::cycle;
-use super::place::{Place, at, fresh};
+use super::place::{Place, at, edits, fresh};
 
 #[test]
 fn the_example_of_a_folder_runs() {
@@ -14,7 +14,7 @@ fn the_example_of_a_folder_runs() {
     cycle(Place {
         backend: "local",
         server: "folder".to_owned(),
-        edits: vec![("/srv/backup", folder.clone())],
+        edits: edits([("/srv/backup", folder.clone())]),
         more_keys: Vec::new(),
         ca: None,
         variables: Vec::new(),
@@ -33,13 +33,13 @@ fn s3(server: &Server) -> Place {
     let endpoint = server.has_https().unwrap_or_else(|| server.http());
     let region = server.has_value("region").unwrap_or("us-east-1");
     Place {
-        edits: vec![
+        edits: edits([
             ("https://s3.eu-central-1.amazonaws.com", endpoint.to_owned()),
             ("region: eu-central-1", format!("region: {region}")),
             ("stash-backups", bucket.clone()),
             ("AKIAIOSFODNN7EXAMPLE", key.to_owned()),
             ("the-secret-access-key", secret.to_owned()),
-        ],
+        ]),
         variables: vec![
             ("AWS_ACCESS_KEY_ID", key.to_owned()),
             ("AWS_SECRET_ACCESS_KEY", secret.to_owned()),
@@ -98,7 +98,7 @@ fn the_example_of_gcs_runs_against_fake_gcs_server() {
         include_str!("../../../../backend/src/service/gcs/token/test_key.pem").replace('\n', "\\n");
     let address = server.https().to_owned();
     cycle(Place {
-        edits: vec![
+        edits: edits([
             ("stash-backups", bucket.clone()),
             (
                 "https://oauth2.googleapis.com/token",
@@ -108,7 +108,7 @@ fn the_example_of_gcs_runs_against_fake_gcs_server() {
                 "-----BEGIN PRIVATE KEY-----\\nthe key\\n-----END PRIVATE KEY-----\\n",
                 key,
             ),
-        ],
+        ]),
         variables: vec![
             ("STORAGE_EMULATOR_HOST", address),
             ("GOOGLE_ACCESS_TOKEN", "the-access-token".to_owned()),
@@ -133,11 +133,11 @@ fn the_example_of_azure_runs_against_azurite() {
     let container = fresh("stash");
     let (account, key) = (server.value("account"), server.value("key"));
     cycle(Place {
-        edits: vec![
+        edits: edits([
             ("stash-backups", container.clone()),
             ("stashbackups", account.to_owned()),
             ("dGhlLWFjY291bnQta2V5", key.to_owned()),
-        ],
+        ]),
         variables: vec![
             ("AZURE_ENDPOINT", format!("{}/{account}", server.https())),
             ("AZURE_ACCOUNT_NAME", account.to_owned()),
@@ -170,67 +170,48 @@ fn through_rclone(server: &Server, container: &str) -> Option<Vec<String>> {
 
 #[test]
 fn the_example_of_swift_runs_against_swift_with_keystone() {
-    let Some(server) = offered("swift-keystone") else {
+    let (Some(keystone), Some(server)) = (offered("keystone"), offered("swift-keystone")) else {
         return;
     };
     let container = fresh("stash");
+    let auth_url = format!("{}{}", keystone.https(), keystone.value("auth_path"));
     let values = [
         (
             "OS_AUTH_URL",
             "https://keystone.example.com/v3",
-            server.value("auth_url"),
+            auth_url.as_str(),
         ),
-        ("OS_REGION_NAME", "RegionOne", server.value("region")),
-        (
-            "OS_USERNAME",
-            "OS_USERNAME: stash",
-            server.value("username"),
-        ),
-        ("OS_PASSWORD", "the-password", server.value("password")),
+        ("OS_REGION_NAME", "RegionOne", server.value("region_tls")),
+        ("OS_USERNAME", "stash", keystone.value("user")),
+        ("OS_PASSWORD", "the-password", keystone.value("password")),
         (
             "OS_USER_DOMAIN_NAME",
-            "OS_USER_DOMAIN_NAME: Default",
-            server.value("user_domain"),
+            "Default",
+            keystone.value("user_domain"),
         ),
-        (
-            "OS_PROJECT_NAME",
-            "OS_PROJECT_NAME: backups",
-            server.value("project"),
-        ),
+        ("OS_PROJECT_NAME", "backups", keystone.value("project")),
         (
             "OS_PROJECT_DOMAIN_NAME",
-            "OS_PROJECT_DOMAIN_NAME: Default",
-            server.value("project_domain"),
+            "Default",
+            keystone.value("project_domain"),
         ),
     ];
-    let mut edits: Vec<(&'static str, String)> = values
+    let mut edits: Vec<(String, String)> = values
         .iter()
-        .map(|(name, from, to)| {
-            let line = from.starts_with("OS_");
-            (
-                *from,
-                if line {
-                    format!("{name}: {to}")
-                } else {
-                    (*to).to_owned()
-                },
-            )
-        })
-        .filter(|(from, to)| from != to)
+        .map(|(name, from, to)| (format!("{name}: {from}"), format!("{name}: {to}")))
         .collect();
     edits.push((
-        "container: stash-backups",
+        "container: stash-backups".to_owned(),
         format!("container: {container}"),
     ));
     cycle(Place {
         edits,
-        ca: None,
         variables: values
             .iter()
             .map(|(name, _, to)| (*name, (*to).to_owned()))
             .collect(),
         repository: format!("swift:{container}:/demo/data"),
-        secrets: vec![server.value("password").to_owned()],
+        secrets: vec![keystone.value("password").to_owned()],
         ..at("swift", &server)
     });
 }
@@ -241,11 +222,11 @@ fn the_example_of_b2_runs_against_backblazes_simulator() {
     let bucket = fresh("stash");
     let (id, key) = (server.value("key_id"), server.value("key"));
     cycle(Place {
-        edits: vec![
+        edits: edits([
             ("stash-backups", bucket.clone()),
             ("the-key-id", id.to_owned()),
             ("the-application-key", key.to_owned()),
-        ],
+        ]),
         variables: vec![
             ("B2_ENDPOINT", server.https().to_owned()),
             ("B2_ACCOUNT_ID", id.to_owned()),
@@ -268,14 +249,14 @@ fn the_example_of_rest_runs_against_rest_server() {
     let path = fresh("data");
     let url = format!("{}/{user}/{path}", server.https());
     cycle(Place {
-        edits: vec![
+        edits: edits([
             ("https://rest.example.com:8000/stash/data", url.clone()),
             (
                 "REST_SERVER_USERNAME: stash",
                 format!("REST_SERVER_USERNAME: {user}"),
             ),
             ("the-password", password.to_owned()),
-        ],
+        ]),
         variables: vec![
             ("RESTIC_REST_USERNAME", user.to_owned()),
             ("RESTIC_REST_PASSWORD", password.to_owned()),
