@@ -62,7 +62,7 @@ impl Scene {
         for (from, _) in &scene.place.edits {
             let is_left = ["secret.yaml", "repository.yaml"].iter().any(|name| {
                 let text = fs::read_to_string(scene.path("manifests").join(name)).unwrap();
-                text.contains(from.as_str())
+                text.contains(from)
             });
             assert!(!is_left, "{from} is still in the example");
         }
@@ -104,7 +104,7 @@ impl Scene {
     pub fn edit(&self, file: &str, from: &str, to: &str) {
         let path = self.path("manifests").join(file);
         let text = fs::read_to_string(&path).unwrap();
-        assert!(text.contains(from.as_str()), "{text}");
+        assert!(text.contains(from), "{text}");
         fs::write(&path, text.replace(from, to)).unwrap();
     }
 
