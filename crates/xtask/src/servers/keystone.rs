@@ -3,7 +3,7 @@
 //! The values name a user with a password, an application credential of that user, and the project, each by id and
 //! by name; user and project are of two domains, neither of them the default one. `reader_user` has the role `reader`
 //! there only, and a trust (`trust_id`) lets `trustee_user` act as the user. `admin_user` of the project `admin`
-//! may do everything. The catalogue is filled by who starts an object store.
+//! may do everything. The catalogue names Keystone itself; who starts an object store adds that.
 
 mod identities;
 
@@ -30,9 +30,11 @@ pub const PRODUCT: Product = Product {
 
 pub const ADMIN_PASSWORD: &str = "admin-password-31f0";
 /// The database and keys that every run begins with; making them takes long.
-const TEMPLATE: &str = "template";
+const TEMPLATE: &str = "database";
 /// The region of the addresses without TLS.
 pub const REGION: &str = "RegionOne";
+/// The region of the addresses with TLS, which are for the public only.
+pub const REGION_TLS: &str = "RegionTLS";
 
 fn settings(folder: &Path) -> String {
     let folder = folder.display();
@@ -122,12 +124,15 @@ fn start(run: &Run, folder: &Path) -> Result<Vec<Server>, Failure> {
         .value("region", REGION)
         .value("admin_user", "admin")
         .value("admin_password", ADMIN_PASSWORD);
-    let identities = Identities::enter(run, &started[0].1)?;
+    let [(_, plain_url), (_, tls_url)] = &started;
+    let identities = Identities::enter(run, plain_url)?;
+    // Swift looks here for the place to ask about tokens, and finds no other.
+    identities.publish(("identity", "keystone"), plain_url, tls_url)?;
     Ok(vec![identities.make_users(server)?])
 }
 
-/// The database with the administrator, and the keys of tokens. Where Keystone itself listens is known to nobody yet,
-/// and nobody looks it up there.
+/// The database with the administrator, and the keys of tokens. The catalogue stays empty: where Keystone will listen
+/// is not known yet.
 fn set_up(folder: &Path, own: &Path) -> Result<(), Failure> {
     let file = own.join("keystone.conf");
     write_text(&file, &settings(own))?;
@@ -144,8 +149,6 @@ fn set_up(folder: &Path, own: &Path) -> Result<(), Failure> {
         ADMIN_PASSWORD,
         "--bootstrap-region-id",
         REGION,
-        "--bootstrap-public-url",
-        "http://localhost/v3",
     ];
     for (verb, options) in [
         ("db_sync", [].as_slice()),

@@ -79,6 +79,7 @@ fn start(run: &Run, folder: &Path) -> Result<Vec<Server>, Failure> {
         .http(plain)
         .https(tls)
         .value("auth_path", "/auth/v1.0")
+        .value("account", "AUTH_test")
         .value("settings", settings.display().to_string())
         .value("memcached", cache)
         .value("policy", "silver")

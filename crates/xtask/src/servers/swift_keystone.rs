@@ -6,9 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
-
-use super::keystone::{Identities, REGION, SERVICE_PASSWORD};
+use super::keystone::{Identities, REGION, REGION_TLS, SERVICE_PASSWORD};
 use super::run::Run;
 use super::swift::{self, Proxy, start_proxies};
 use super::{Installer, Product, Server};
@@ -22,8 +20,6 @@ pub const PRODUCT: Product = Product {
     install,
     start,
 };
-
-const REGION_TLS: &str = "RegionTLS";
 
 /// The program is Swift's.
 fn install(installer: &Installer) -> Result<PathBuf, Failure> {
@@ -53,24 +49,12 @@ fn start(run: &Run, folder: &Path) -> Result<Vec<Server>, Failure> {
     start_proxies(run, folder, (&settings, &memcached), &proxies)?;
 
     let identities = Identities::enter(run, &format!("{address}/v3"))?;
-    let service = json!({"type": "object-store", "name": "swift"});
-    let service = identities.make("services", "service", &service)?;
-    let (plain_url, tls_url) = (
-        format!("http://127.0.0.1:{plain}"),
-        format!("https://localhost:{tls}"),
-    );
-    for (region, interface, url) in [
-        (REGION, "public", &plain_url),
-        (REGION, "internal", &plain_url),
-        (REGION, "admin", &plain_url),
-        (REGION_TLS, "public", &tls_url),
-    ] {
-        let endpoint = json!({
-            "service_id": service, "region": region, "interface": interface,
-            "url": format!("{url}/v1/AUTH_$(project_id)s"),
-        });
-        identities.make("endpoints", "endpoint", &endpoint)?;
-    }
+    let storage_url = |address: String| format!("{address}/v1/AUTH_$(project_id)s");
+    identities.publish(
+        ("object-store", "swift"),
+        &storage_url(format!("http://127.0.0.1:{plain}")),
+        &storage_url(format!("https://localhost:{tls}")),
+    )?;
     let project = keystone
         .values
         .get("project_id")

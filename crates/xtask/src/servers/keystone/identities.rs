@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::ADMIN_PASSWORD;
+use super::{ADMIN_PASSWORD, REGION, REGION_TLS};
 use crate::failure::Failure;
 use crate::servers::Server;
 use crate::servers::run::Run;
@@ -123,8 +123,32 @@ impl<'a> Identities<'a> {
         Ok((application, trust))
     }
 
+    /// Puts a service, given by type and name, into the catalogue: the address without TLS in one region by all
+    /// interfaces, the one with TLS in the other for the public only.
+    pub fn publish(
+        &self,
+        (kind, name): (&str, &str),
+        plain_url: &str,
+        tls_url: &str,
+    ) -> Result<(), Failure> {
+        let service = json!({"type": kind, "name": name});
+        let service = self.make("services", "service", &service)?;
+        for (region, interface, url) in [
+            (REGION, "public", plain_url),
+            (REGION, "internal", plain_url),
+            (REGION, "admin", plain_url),
+            (REGION_TLS, "public", tls_url),
+        ] {
+            let endpoint = json!({
+                "service_id": service, "region": region, "interface": interface, "url": url,
+            });
+            self.make("endpoints", "endpoint", &endpoint)?;
+        }
+        Ok(())
+    }
+
     /// Makes a thing and returns its id.
-    pub fn make(&self, path: &str, kind: &str, content: &Value) -> Result<String, Failure> {
+    fn make(&self, path: &str, kind: &str, content: &Value) -> Result<String, Failure> {
         let address = format!("{}/{path}", self.address);
         let answer = self
             .run

@@ -42,6 +42,7 @@ mount_check = false
 disable_fallocate = true
 db_preallocation = off
 workers = 0
+log_level = WARNING
 node_timeout = 60
 conn_timeout = 20
 [pipeline:main]
@@ -87,6 +88,7 @@ bind_port = {port}
 user = {user}
 swift_dir = {folder}
 workers = 0
+log_level = WARNING
 client_timeout = 60
 {tls}[pipeline:main]
 pipeline = catch_errors gatekeeper healthcheck cache listing_formats bulk {guards} copy container_quotas slo dlo proxy-server

@@ -16,5 +16,6 @@ from swift.common import constraints, storage_policy  # noqa: E402
 constraints.reload_constraints()
 storage_policy.reload_storage_policies()
 
-sys.argv = [module, configuration]
+# Without the last word all that goes wrong would be told to syslog only.
+sys.argv = [module, configuration, "--verbose"]
 sys.exit(importlib.import_module(module).main())
