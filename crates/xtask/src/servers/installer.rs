@@ -75,6 +75,32 @@ impl Installer {
         Ok(self.folder.clone())
     }
 
+    /// A folder within the product's that never changes again once it is there, as running servers use it. `make`
+    /// gets the path of a folder that does not exist; its work appears at once and whole.
+    pub fn part(
+        &self,
+        name: &str,
+        make: impl FnOnce(&Path) -> Result<(), Failure>,
+    ) -> Result<PathBuf, Failure> {
+        // Products may share a program and install it at the same time.
+        let _lock = self.lock()?;
+        let part = self.folder.join(name);
+        if part.is_dir() {
+            return Ok(part);
+        }
+        let fresh = self.folder.join(format!("{name}.unfinished"));
+        let failed = |source| Failure::Write {
+            path: fresh.clone(),
+            source,
+        };
+        if fresh.exists() {
+            fs::remove_dir_all(&fresh).map_err(failed)?;
+        }
+        make(&fresh)?;
+        fs::rename(&fresh, &part).map_err(failed)?;
+        Ok(part)
+    }
+
     /// A Python environment with the packages of a requirements file.
     pub fn python(&self, requirements: &str) -> Result<PathBuf, Failure> {
         let python = self.folder.join("bin/python");
@@ -296,6 +322,37 @@ mod tests {
                             Ok(())
                         })
                         .unwrap();
+                });
+            }
+        });
+        assert_eq!(count.into_inner(), 1);
+    }
+
+    #[test]
+    fn a_part_is_made_once_by_all_who_want_it_and_never_seen_half() {
+        let scratch = tempfile::tempdir().unwrap();
+        let installer = || Installer {
+            folder: scratch.path().join("a-1"),
+            asked_for: false,
+        };
+        let interrupted = installer().part("b", |fresh| {
+            write_text(&fresh.join("half"), "")?;
+            Err(Failure::Refused("interrupted".to_owned()))
+        });
+        assert!(interrupted.is_err());
+        assert!(!installer().folder().join("b").exists());
+
+        let count = std::sync::atomic::AtomicUsize::new(0);
+        let make = |fresh: &Path| {
+            assert!(!fresh.exists(), "the half is gone");
+            count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            write_text(&fresh.join("whole"), "")
+        };
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let part = installer().part("b", make).unwrap();
+                    assert!(part.join("whole").is_file());
                 });
             }
         });

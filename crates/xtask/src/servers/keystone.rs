@@ -7,7 +7,6 @@
 
 mod identities;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -57,23 +56,8 @@ enabled = false
 
 fn install(installer: &Installer) -> Result<PathBuf, Failure> {
     let folder = installer.python(include_str!("keystone/keystone.txt"))?;
-    if !folder.join(TEMPLATE).is_dir() {
-        prepare(&folder)?;
-    }
+    installer.part(TEMPLATE, |fresh| set_up(&folder, fresh))?;
     Ok(folder)
-}
-
-/// Makes the template. It appears at once and whole; of two that are made at the same time one stays.
-fn prepare(folder: &Path) -> Result<(), Failure> {
-    let fresh = folder.join(format!("{TEMPLATE}-{}", std::process::id()));
-    set_up(folder, &fresh)?;
-    match fs::rename(&fresh, folder.join(TEMPLATE)) {
-        Err(source) if !folder.join(TEMPLATE).is_dir() => Err(Failure::Write {
-            path: fresh,
-            source,
-        }),
-        _ => Ok(()),
-    }
 }
 
 fn start(run: &Run, folder: &Path) -> Result<Vec<Server>, Failure> {

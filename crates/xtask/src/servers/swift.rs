@@ -40,7 +40,7 @@ const USERS: [(&str, &str, &str); 3] = [
 /// Installs Swift with the middleware for Keystone, and memcached.
 pub fn install(installer: &Installer) -> Result<PathBuf, Failure> {
     let folder = installer.python(include_str!("swift/swift.txt"))?;
-    memcached::install(installer, &folder)?;
+    memcached::install(installer)?;
     Ok(folder)
 }
 

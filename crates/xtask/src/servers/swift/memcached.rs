@@ -12,22 +12,14 @@ use crate::tools::debian;
 /// Where an unpacked package lies in the folder of the product.
 const FOLDER: &str = "memcached";
 
-/// Puts the program below the folder where the machine has none. What is there is never touched again: a running
-/// program would not survive its library being written anew.
-pub fn install(installer: &Installer, folder: &Path) -> Result<(), Failure> {
-    let own = folder.join(FOLDER);
-    if own.is_dir() || need(&["memcached"], "memcached").is_ok() {
+/// Puts the program below the folder of the product where the machine has none.
+pub fn install(installer: &Installer) -> Result<(), Failure> {
+    if need(&["memcached"], "memcached").is_ok() {
         return Ok(());
     }
-    let fresh = folder.join(format!("{FOLDER}-{}", std::process::id()));
-    unpack(installer, &fresh)?;
-    match std::fs::rename(&fresh, &own) {
-        Err(source) if !own.is_dir() => Err(Failure::Write {
-            path: fresh,
-            source,
-        }),
-        _ => Ok(()),
-    }
+    installer
+        .part(FOLDER, |own| unpack(installer, own))
+        .map(drop)
 }
 
 fn unpack(installer: &Installer, own: &Path) -> Result<(), Failure> {
