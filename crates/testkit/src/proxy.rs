@@ -11,7 +11,7 @@ mod message;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, OnceLock, mpsc as blocking};
 
 use parking_lot::Mutex;
@@ -50,6 +50,7 @@ pub struct FaultProxyBuilder {
     upstream: Upstream,
     tls: Option<Arc<ServerConfig>>,
     is_rewriting: bool,
+    host: IpAddr,
 }
 
 #[derive(Debug)]
@@ -83,7 +84,14 @@ impl FaultProxyBuilder {
         self
     }
 
-    /// Starts it on a free port of `127.0.0.1`.
+    /// Listens on this address of the machine.
+    #[must_use]
+    pub fn on(mut self, host: IpAddr) -> Self {
+        self.host = host;
+        self
+    }
+
+    /// Starts it on a free port, of `127.0.0.1` unless another address was asked for.
     pub fn start(self) -> FaultProxy {
         let is_secure = self.upstream.origin.starts_with("https:");
         assert_eq!(
@@ -100,7 +108,7 @@ impl FaultProxyBuilder {
             log: Mutex::default(),
         });
         let (orders, ordered) = mpsc::unbounded_channel();
-        let serving = Serving::start("fault proxy", {
+        let serving = Serving::start_on(self.host, "fault proxy", {
             let shared = shared.clone();
             move |listener| run(listener, ordered, shared)
         });
@@ -172,6 +180,7 @@ impl FaultProxy {
             },
             tls: None,
             is_rewriting: false,
+            host: Ipv4Addr::LOCALHOST.into(),
         }
     }
 
@@ -295,7 +304,12 @@ async fn run(
 }
 
 fn reserve(address: SocketAddr) -> TcpSocket {
-    let socket = TcpSocket::new_v4().unwrap();
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    };
+    let socket = socket.unwrap();
     socket.set_reuseaddr(true).unwrap();
     socket.bind(address).unwrap();
     socket

@@ -2,7 +2,7 @@
 //! and connections with or without TLS.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -32,7 +32,16 @@ impl Serving {
         Work: FnOnce(TcpListener) -> Running + Send + 'static,
         Running: Future<Output = ()>,
     {
-        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        Self::start_on(Ipv4Addr::LOCALHOST.into(), name, work)
+    }
+
+    /// As [`Serving::start`], on another address of this machine.
+    pub fn start_on<Work, Running>(host: IpAddr, name: &str, work: Work) -> Self
+    where
+        Work: FnOnce(TcpListener) -> Running + Send + 'static,
+        Running: Future<Output = ()>,
+    {
+        let listener = std::net::TcpListener::bind((host, 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();

@@ -335,3 +335,22 @@ async fn it_speaks_tls_on_both_sides_and_names_itself_where_the_server_names_its
     let text = backend.read(&Handle::config()).await.unwrap();
     assert_eq!(text, format!("go to {}/x", proxy.url()));
 }
+
+#[test]
+fn a_proxy_on_another_address_is_refused_and_accepted_there_too() {
+    if std::net::TcpListener::bind(("::1", 0)).is_err() {
+        return crate::skip("this machine has no IPv6");
+    }
+    let server = StubServer::start(digits);
+    let proxy = FaultProxy::before(&server.url())
+        .on(std::net::Ipv6Addr::LOCALHOST.into())
+        .start();
+    assert!(proxy.url().starts_with("http://[::1]:"), "{}", proxy.url());
+    let request = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    assert!(ask(&proxy, request).0.ends_with("0123456789"));
+    proxy.refuse();
+    let refused = TcpStream::connect(proxy.address()).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    proxy.accept();
+    assert!(ask(&proxy, request).0.ends_with("0123456789"));
+}
