@@ -236,6 +236,25 @@ impl AzureBackend {
         key(&self.options.prefix, handle)
     }
 
+    /// A refused HEAD request has no words that tell a wrong key, a wrong clock and a missing permission apart.
+    async fn in_words(&self, handle: &Handle, refused: BackendError) -> BackendError {
+        let is_refusal = |kind| {
+            matches!(
+                kind,
+                ErrorKind::Unauthenticated | ErrorKind::PermissionDenied | ErrorKind::ClockSkew
+            )
+        };
+        if !is_refusal(refused.kind) {
+            return refused;
+        }
+        let key = self.key(handle);
+        let draft = Draft::new(Method::GET, &key).header("x-ms-range", "bytes=0-0");
+        match self.call(Operation::Stat, handle, draft).await {
+            Err(error) if is_refusal(error.kind) => error,
+            _ => refused,
+        }
+    }
+
     /// Whether the container is there, as far as these credentials may know.
     async fn look_at_container(&self) -> Result<(), HttpFailure> {
         let draft = Draft::container(Method::GET, "&comp=list&maxresults=1");
@@ -282,9 +301,13 @@ impl Backend for AzureBackend {
 
     async fn stat(&self, handle: &Handle) -> Result<FileInfo, BackendError> {
         let key = self.key(handle);
-        let reply = self
+        let reply = match self
             .call(Operation::Stat, handle, Draft::new(Method::HEAD, &key))
-            .await?;
+            .await
+        {
+            Ok(reply) => reply,
+            Err(refused) => return Err(self.in_words(handle, refused).await),
+        };
         match reply
             .header("content-length")
             .and_then(|text| text.parse().ok())
