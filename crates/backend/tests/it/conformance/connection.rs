@@ -1,16 +1,16 @@
 //! Servers that are not there, and servers that are not who they should be.
 
+use std::net::{Ipv6Addr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use backend::{BackendError, ErrorKind, Handle, HttpOptions};
+use backend::{BackendError, ErrorKind, FileKind, Handle, HttpOptions};
 use testkit::certificates::{Authority, Certificate, Validity};
-use testkit::proxy::FaultProxy;
 
-use super::subject::{Network, Place};
+use super::subject::{Object, Place};
 use super::{Subject, Verdict};
 
-const NO_NETWORK: Verdict = Verdict::Skipped("a folder is not reached over the network");
+const NO_NETWORK: Verdict = Verdict::Skipped("it is not reached over TCP");
 const SECONDS: Duration = Duration::from_secs(5);
 
 /// What a single question to this address ends in.
@@ -63,7 +63,7 @@ pub async fn certificates_are_verified(subject: Arc<Subject>) -> Verdict {
     (subject.make)(&place).create().await.unwrap();
     let authority = Authority::new();
     let showing = async |certificate: Certificate, http: HttpOptions| {
-        let proxy = in_front(&subject, network, &certificate);
+        let proxy = subject.in_front(network).tls(&certificate).start();
         let place = Place {
             origin: proxy.url(),
             http: HttpOptions {
@@ -102,13 +102,38 @@ pub async fn certificates_are_verified(subject: Arc<Subject>) -> Verdict {
     Verdict::Passed
 }
 
-fn in_front(subject: &Subject, network: &Network, certificate: &Certificate) -> FaultProxy {
-    let mut before = FaultProxy::before(&network.origin).tls(certificate);
-    if network.origin.starts_with("https:") {
-        before = before.trust(&network.authority);
+pub async fn servers_are_reached_over_ipv6(subject: Arc<Subject>) -> Verdict {
+    let Some(network) = &subject.network else {
+        return NO_NETWORK;
+    };
+    if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
+        return Verdict::Skipped("this machine has no IPv6");
     }
-    if subject.traits.is_self_naming {
-        before = before.rewriting();
+    let authority = Authority::new();
+    let before = || subject.in_front(network).on(Ipv6Addr::LOCALHOST.into());
+    for (seed, proxy) in [before(), before().tls(&authority.loopback())]
+        .into_iter()
+        .enumerate()
+    {
+        let proxy = proxy.start();
+        assert!(proxy.url().contains("://[::1]:"), "{}", proxy.url());
+        let place = subject.place();
+        let backend = subject
+            .ready(&Place {
+                origin: proxy.url(),
+                http: HttpOptions {
+                    ca_certificates: Some(authority.pem()),
+                    ..place.http.clone()
+                },
+                ..place
+            })
+            .await;
+        let object = Object::new(FileKind::Pack, 90 + seed as u64, 3000);
+        let Object { handle, data } = object;
+        backend.write(&handle, data.clone()).await.unwrap();
+        assert!(backend.read(&handle).await.unwrap() == data);
+        assert_eq!(backend.list(FileKind::Pack).await.unwrap().len(), 1);
+        backend.remove(&handle).await.unwrap();
     }
-    before.start()
+    Verdict::Passed
 }

@@ -10,7 +10,7 @@ use testkit::proxy::{Answer, Effect, Fault};
 use super::subject::{Object, Weather};
 use super::{Subject, Verdict};
 
-const NO_NETWORK: Verdict = Verdict::Skipped("a folder is not reached over the network");
+const NO_NETWORK: Verdict = Verdict::Skipped("it is not reached over TCP");
 const SIZE: usize = 300_000;
 
 /// What can go wrong with any request.

@@ -2,11 +2,12 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::time::Duration;
 
 use serde_json::json;
 use tokio::task::JoinError;
 
-use super::Subject;
+use super::subject::{Extent, Subject};
 
 /// Names the file that gets a JSON line per check.
 const VARIABLE: &str = "STASH_TEST_REPORT";
@@ -21,6 +22,7 @@ pub enum Outcome {
 #[derive(Default)]
 pub struct Results {
     outcomes: Vec<(Group, &'static str, Outcome)>,
+    time: Duration,
 }
 
 /// The columns of the table.
@@ -32,8 +34,15 @@ pub enum Group {
 
 impl Results {
     /// Takes an outcome in and records it.
-    pub fn add(&mut self, subject: &Subject, group: Group, check: &'static str, outcome: Outcome) {
-        record(subject, check, &outcome);
+    pub fn add(
+        &mut self,
+        subject: &Subject,
+        (group, check): (Group, &'static str),
+        outcome: Outcome,
+        time: Duration,
+    ) {
+        record(subject, check, &outcome, time);
+        self.time += time;
         self.outcomes.push((group, check, outcome));
     }
 
@@ -50,15 +59,18 @@ impl Results {
                 .any(|outcome| matches!(outcome, Outcome::Passed))
                 && !group.any(|outcome| matches!(outcome, Outcome::Failed(_)))
         };
-        if has_passed(Group::Conformance) {
-            record(subject, "conformance", &Outcome::Passed);
-            let network = subject.network.as_ref();
-            if network.is_some_and(|network| network.origin.starts_with("https:")) {
-                record(subject, "tls", &Outcome::Passed);
+        let network = subject.network.as_ref();
+        let is_secure = network.is_some_and(|network| network.origin.starts_with("https:"));
+        let columns = [
+            (Group::Conformance, "conformance", true),
+            (Group::Conformance, "tls", is_secure),
+            // A few faults are not all of them.
+            (Group::Faults, "faults", subject.extent == Extent::Whole),
+        ];
+        for (group, column, is_meant) in columns {
+            if is_meant && has_passed(group) {
+                record(subject, column, &Outcome::Passed, self.time);
             }
-        }
-        if has_passed(Group::Faults) {
-            record(subject, "faults", &Outcome::Passed);
         }
         self.outcomes
             .into_iter()
@@ -71,7 +83,7 @@ impl Results {
 }
 
 /// Writes a line, and says on the terminal what was skipped.
-fn record(subject: &Subject, check: &str, outcome: &Outcome) {
+fn record(subject: &Subject, check: &str, outcome: &Outcome, time: Duration) {
     let (word, detail) = match outcome {
         Outcome::Passed => ("passed", ""),
         Outcome::Skipped(reason) => ("skipped", reason.as_str()),
@@ -93,6 +105,7 @@ fn record(subject: &Subject, check: &str, outcome: &Outcome) {
         "check": check,
         "result": word,
         "detail": detail,
+        "seconds": time.as_secs_f32(),
     });
     // One call per line, so that the lines of tests that run at once stay whole.
     OpenOptions::new()

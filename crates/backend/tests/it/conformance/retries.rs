@@ -11,7 +11,7 @@ use testkit::{Calls, Random};
 use super::subject::{Object, Weather};
 use super::{Subject, Verdict};
 
-const NO_NETWORK: Verdict = Verdict::Skipped("a folder is not reached over the network");
+const NO_NETWORK: Verdict = Verdict::Skipped("it is not reached over TCP");
 const SIZE: usize = 100_000;
 
 fn patient(backend: &Arc<dyn Backend>, limit: Duration) -> Arc<dyn Backend> {

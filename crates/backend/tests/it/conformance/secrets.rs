@@ -2,16 +2,17 @@
 
 use std::error::Error;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use backend::{BackendError, FileKind, HttpOptions};
+use backend::{BackendError, ErrorKind, FileKind, HttpOptions};
 use testkit::proxy::{Answer, Effect, Fault};
 
-use super::subject::{Object, Weather};
+use super::subject::{Object, Place, WRONG_KEY, Weather};
 use super::{Subject, Verdict};
 
 pub async fn no_credential_is_ever_shown(subject: Arc<Subject>) -> Verdict {
     let Some(network) = &subject.network else {
-        return Verdict::Skipped("a folder has no credentials");
+        return Verdict::Skipped("it is not reached over TCP");
     };
     let Weather { backend, proxy, .. } = subject.behind_proxy(network).await;
     let mut texts = vec![
@@ -22,11 +23,11 @@ pub async fn no_credential_is_ever_shown(subject: Arc<Subject>) -> Verdict {
     ];
     for effect in effects(&subject.secrets) {
         proxy.inject(Fault::new(effect));
-        texts.extend(failures(&*backend).await);
+        texts.extend(failures(&*backend).await.iter().flat_map(words));
         proxy.heal();
     }
     proxy.refuse();
-    texts.extend(failures(&*backend).await);
+    texts.extend(failures(&*backend).await.iter().flat_map(words));
     let queries: Vec<String> = proxy
         .log()
         .into_iter()
@@ -44,6 +45,31 @@ pub async fn no_credential_is_ever_shown(subject: Arc<Subject>) -> Verdict {
         for query in &queries {
             assert!(!text.contains(query.as_str()), "a query is shown: {text}");
         }
+    }
+    Verdict::Passed
+}
+
+pub async fn a_wrong_key_is_refused_within_seconds_and_not_shown(subject: Arc<Subject>) -> Verdict {
+    if !subject.knows_keys {
+        return Verdict::Skipped("the server takes any key, or none");
+    }
+    // The bucket is there, so that only the key can be what is wrong.
+    subject.fresh().await;
+    let backend = (subject.make)(&Place {
+        has_wrong_key: true,
+        ..subject.place()
+    });
+    let start = Instant::now();
+    let errors = failures(&*backend).await;
+    assert!(start.elapsed() < WITHIN, "{:?}", start.elapsed());
+    assert_eq!(errors.len(), OPERATIONS, "a wrong key served: {errors:?}");
+    let mut texts = vec![format!("{backend:?}"), backend.location()];
+    for error in &errors {
+        assert_eq!(error.kind, ErrorKind::Unauthenticated, "{error:?}");
+        texts.extend(words(error));
+    }
+    for text in texts {
+        assert!(!text.contains(WRONG_KEY), "the key is shown: {text}");
     }
     Verdict::Passed
 }
@@ -73,8 +99,13 @@ fn effects(secrets: &[String]) -> Vec<Effect> {
     effects
 }
 
+/// How many [`failures`] tries.
+const OPERATIONS: usize = 7;
+/// Some servers ponder refusals.
+const WITHIN: Duration = Duration::from_secs(10);
+
 /// What every operation says when it fails.
-async fn failures(backend: &dyn backend::Backend) -> Vec<String> {
+async fn failures(backend: &dyn backend::Backend) -> Vec<BackendError> {
     let Object { handle, data } = Object::new(FileKind::Lock, 60, 200);
     [
         backend.create().await.err(),
@@ -87,8 +118,11 @@ async fn failures(backend: &dyn backend::Backend) -> Vec<String> {
     ]
     .into_iter()
     .flatten()
-    .flat_map(|error| [chain(&error), format!("{error:?}")])
     .collect()
+}
+
+fn words(error: &BackendError) -> [String; 2] {
+    [chain(error), format!("{error:?}")]
 }
 
 fn chain(error: &BackendError) -> String {

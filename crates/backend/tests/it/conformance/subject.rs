@@ -8,7 +8,7 @@ use backend::{Backend, FileKind, Handle, HttpOptions};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use testkit::Random;
-use testkit::proxy::FaultProxy;
+use testkit::proxy::{Answer, FaultProxy, FaultProxyBuilder};
 
 /// What a backend is expected to do on a server.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +22,20 @@ pub struct Traits {
     /// Method and path (`*` for any text) of the requests that carry an object's content.
     pub upload: (&'static str, &'static str),
 }
+
+/// How much of the suite a subject goes through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// Every check.
+    Whole,
+    /// Another way to reach a server that goes through every check, or another mode of it: what may differ there.
+    Variant,
+    /// A server that lets nobody remove anything but locks: what gets by without.
+    AppendOnly,
+}
+
+/// A key that no server knows; Azure wants base64.
+pub const WRONG_KEY: &str = "dGhlIHdyb25nIGtleSBvZiB0aGUgY29uZm9ybWFuY2Ugc3VpdGU=";
 
 /// How the server is reached.
 #[derive(Debug, Clone)]
@@ -42,8 +56,17 @@ pub struct Place {
     /// Whether the bucket or container is to be one that does not exist.
     #[allow(dead_code, reason = "read by services that have buckets")]
     pub is_missing: bool,
+    /// Whether the key is to be [`WRONG_KEY`].
+    pub has_wrong_key: bool,
     /// How servers are reached.
     pub http: HttpOptions,
+}
+
+impl Place {
+    /// The key to use here.
+    pub fn key<'a>(&self, right: &'a str) -> &'a str {
+        if self.has_wrong_key { WRONG_KEY } else { right }
+    }
 }
 
 /// Makes a backend for a place.
@@ -59,6 +82,12 @@ pub struct Subject {
     pub title: String,
     /// What to expect.
     pub traits: Traits,
+    /// The server refuses keys that it does not know.
+    pub knows_keys: bool,
+    /// How much is tried.
+    pub extent: Extent,
+    /// What the service answers to a request that its clock finds too old, where it says so at all.
+    pub skew: Option<Answer>,
     /// Nothing for folders.
     pub network: Option<Network>,
     /// What must never be shown.
@@ -77,6 +106,7 @@ impl Subject {
             origin: network.map_or_else(String::new, |network| network.origin.clone()),
             prefix: format!("conformance-{:016x}", unique()),
             is_missing: false,
+            has_wrong_key: false,
             http: HttpOptions {
                 ca_certificates: network
                     .filter(|network| network.origin.starts_with("https:"))
@@ -99,8 +129,8 @@ impl Subject {
         backend
     }
 
-    /// A repository's place behind a proxy, ready to be used: through the proxy and past it.
-    pub async fn behind_proxy(&self, network: &Network) -> Weather {
+    /// A proxy that is yet to be started.
+    pub fn in_front(&self, network: &Network) -> FaultProxyBuilder {
         let mut before = FaultProxy::before(&network.origin);
         if network.origin.starts_with("https:") {
             before = before.trust(&network.authority);
@@ -108,7 +138,12 @@ impl Subject {
         if self.traits.is_self_naming {
             before = before.rewriting();
         }
-        let proxy = before.start();
+        before
+    }
+
+    /// A repository's place behind a proxy, ready to be used: through the proxy and past it.
+    pub async fn behind_proxy(&self, network: &Network) -> Weather {
+        let proxy = self.in_front(network).start();
         let place = self.place();
         let direct = self.ready(&place).await;
         let http = HttpOptions {

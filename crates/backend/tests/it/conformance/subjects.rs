@@ -1,8 +1,9 @@
 //! The backends on their servers, a file for each service.
 //!
-//! To add one: a file with a test that calls [`run_on`] with the names of its servers and a function that makes a
-//! [`Subject`] of each.
+//! To add one: a file, called as the backend, with a test for each server that calls [`run_on`] with its name and a
+//! function that makes a [`Subject`] of it.
 
+mod azure;
 mod b2;
 mod gcs;
 mod local;
@@ -12,15 +13,18 @@ mod s3;
 use testkit::servers::{Server, offered};
 
 use super::run;
-use super::subject::{Network, Subject};
+use super::subject::{Extent, Network, Subject};
 
-/// Runs the suite on each of these servers, with and without TLS as it offers them. What does not run is skipped.
-async fn run_on(servers: &[&str], subject: impl Fn(&Server, Network) -> Subject) {
+/// Runs the suite on a server: everything by the first way to reach it, and by the second, which is TLS, what that may
+/// change. A server that does not run is skipped.
+async fn run_on(name: &str, subject: impl Fn(&Server, Network, Extent) -> Subject) {
+    let Some(server) = offered(name) else {
+        return;
+    };
     let mut failures = Vec::new();
-    for server in servers.iter().filter_map(|name| offered(name)) {
-        for network in networks(&server) {
-            failures.extend(run(subject(&server, network)).await);
-        }
+    let extents = [Extent::Whole, Extent::Variant];
+    for (network, extent) in networks(&server).into_iter().zip(extents) {
+        failures.extend(run(subject(&server, network, extent)).await);
     }
     assert_none(&failures);
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use backend::{ErrorKind, FileKind};
 use futures::future::join_all;
 
-use super::subject::Object;
+use super::subject::{Extent, Object};
 use super::{Subject, Verdict};
 
 pub async fn a_second_write_of_a_name_never_mixes(subject: Arc<Subject>) -> Verdict {
@@ -101,6 +101,31 @@ pub async fn a_reader_beside_the_writer_sees_all_or_nothing(subject: Arc<Subject
         };
         tokio::join!(write, read);
         assert!(backend.read(&handle).await.unwrap() == data);
+    }
+    Verdict::Passed
+}
+
+pub async fn locks_go_and_all_else_stays_where_nothing_may_be_removed(
+    subject: Arc<Subject>,
+) -> Verdict {
+    if subject.extent != Extent::AppendOnly {
+        return Verdict::Skipped("everything may be removed");
+    }
+    let backend = subject.fresh().await;
+    for Object { handle, data } in FileKind::ALL.map(|kind| Object::new(kind, 40, 100)) {
+        backend.write(&handle, data.clone()).await.unwrap();
+        let removed = backend.remove(&handle).await;
+        let many = backend.remove_many(std::slice::from_ref(&handle)).await;
+        if handle.kind() == FileKind::Lock {
+            removed.unwrap();
+            assert!(many.is_empty(), "{many:?}");
+            assert!(backend.list(FileKind::Lock).await.unwrap().is_empty());
+        } else {
+            assert_eq!(removed.unwrap_err().kind, ErrorKind::PermissionDenied);
+            assert_eq!(many.len(), 1, "{many:?}");
+            assert_eq!(many[0].1.kind, ErrorKind::PermissionDenied, "{many:?}");
+            assert!(backend.read(&handle).await.unwrap() == data);
+        }
     }
     Verdict::Passed
 }

@@ -7,16 +7,16 @@ use secrecy::SecretString;
 use testkit::servers::Server;
 
 use super::run_on;
-use crate::conformance::subject::{Network, Subject, Traits};
+use crate::conformance::subject::{Extent, Network, Subject, Traits};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b2_conforms() {
-    run_on(&["b2"], b2).await;
+    run_on("b2", b2).await;
 }
 
-fn b2(server: &Server, network: Network) -> Subject {
-    let secret = |name: &str| SecretString::from(server.value(name));
-    let (key_id, key) = (secret("key_id"), secret("key"));
+fn b2(server: &Server, network: Network, extent: Extent) -> Subject {
+    let key_id = SecretString::from(server.value("key_id"));
+    let key = server.value("key").to_owned();
     Subject {
         backend: "b2",
         server: server.name().to_owned(),
@@ -27,13 +27,16 @@ fn b2(server: &Server, network: Network) -> Subject {
             is_self_naming: true,
             upload: ("POST", "/upload/*"),
         },
+        knows_keys: true,
+        extent,
+        skew: None,
         network: Some(network),
-        secrets: vec![server.value("key").to_owned()],
+        secrets: vec![key.clone()],
         folder: None,
         make: Box::new(move |place| {
             let variables = Variables::new().or([
                 ("B2_ACCOUNT_ID".to_owned(), key_id.clone()),
-                ("B2_ACCOUNT_KEY".to_owned(), key.clone()),
+                ("B2_ACCOUNT_KEY".to_owned(), place.key(&key).into()),
                 ("B2_ENDPOINT".to_owned(), place.origin.as_str().into()),
             ]);
             let text = if place.is_missing {

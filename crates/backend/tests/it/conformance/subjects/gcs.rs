@@ -6,17 +6,17 @@ use backend::{GcsBackend, GcsOptions, Variables};
 use testkit::servers::Server;
 
 use super::run_on;
-use crate::conformance::subject::{Network, Subject, Traits};
+use crate::conformance::subject::{Extent, Network, Subject, Traits};
 
 /// This server takes any.
 const TOKEN: &str = "token-of-the-conformance-suite";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn gcs_conforms() {
-    run_on(&["fake-gcs"], gcs).await;
+    run_on("fake-gcs", gcs).await;
 }
 
-fn gcs(server: &Server, network: Network) -> Subject {
+fn gcs(server: &Server, network: Network, extent: Extent) -> Subject {
     let project = server.value("project").to_owned();
     Subject {
         backend: "gcs",
@@ -28,6 +28,9 @@ fn gcs(server: &Server, network: Network) -> Subject {
             is_self_naming: false,
             upload: ("POST", "/upload/*"),
         },
+        knows_keys: false,
+        extent,
+        skew: None,
         network: Some(network),
         secrets: vec![TOKEN.to_owned()],
         folder: None,

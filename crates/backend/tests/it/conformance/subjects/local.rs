@@ -7,7 +7,7 @@ use testkit::Scratch;
 
 use super::assert_none;
 use crate::conformance::run;
-use crate::conformance::subject::{Subject, Traits};
+use crate::conformance::subject::{Extent, Subject, Traits};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_local_folder_conforms() {
@@ -23,6 +23,9 @@ async fn the_local_folder_conforms() {
             is_self_naming: false,
             upload: ("", ""),
         },
+        knows_keys: false,
+        extent: Extent::Whole,
+        skew: None,
         network: None,
         secrets: Vec::new(),
         folder: Some(folder.clone()),
