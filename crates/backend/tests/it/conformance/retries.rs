@@ -185,10 +185,9 @@ pub async fn weather_that_stays_ends_at_the_deadline(subject: Arc<Subject>) -> V
     ] {
         let fault = weather.proxy.inject(Fault::new(effect.clone()));
         let start = Instant::now();
-        for error in [
-            backend.write(&handle, data.clone()).await.unwrap_err(),
-            backend.read(&handle).await.unwrap_err(),
-        ] {
+        let (written, read) =
+            tokio::join!(backend.write(&handle, data.clone()), backend.read(&handle));
+        for error in [written.unwrap_err(), read.unwrap_err()] {
             assert_eq!(error.kind, ErrorKind::Temporary, "{effect:?}: {error:?}");
         }
         let time = start.elapsed();
