@@ -27,6 +27,9 @@ const COLUMNS: &[(&str, &str)] = &[
     ("restic", "restic reads, adds, prunes"),
 ];
 
+/// What a check of a form of credentials begins with.
+const FORM: &str = "auth:";
+
 /// The order of the backends.
 const BACKENDS: &[&str] = &["local", "s3", "gcs", "azure", "swift", "b2", "rest"];
 
@@ -83,8 +86,14 @@ fn rows(text: &str, file: &Path) -> Result<Rows, Failure> {
 
 fn render(rows: &Rows) -> String {
     let headings: Vec<&str> = COLUMNS.iter().map(|(_, heading)| *heading).collect();
+    let has_forms = rows.values().flatten().any(|check| check.starts_with(FORM));
+    let (heading, rule) = if has_forms {
+        (" credentials |", " --- |")
+    } else {
+        ("", "")
+    };
     let mut text = format!(
-        "| backend | server | {} | credentials |\n| --- | --- |{} --- |\n",
+        "| backend | server | {} |{heading}\n| --- | --- |{}{rule}\n",
         headings.join(" | "),
         " --- |".repeat(COLUMNS.len())
     );
@@ -101,17 +110,17 @@ fn render(rows: &Rows) -> String {
             .collect();
         let forms: Vec<&str> = passed
             .iter()
-            .filter_map(|check| check.strip_prefix("auth:"))
+            .filter_map(|check| check.strip_prefix(FORM))
             .collect();
-        let forms = if forms.is_empty() {
-            "–".to_owned()
-        } else {
-            forms.join(", ")
+        let forms = match forms.as_slice() {
+            _ if !has_forms => String::new(),
+            [] => " – |".to_owned(),
+            forms => format!(" {} |", forms.join(", ")),
         };
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
-            "| {} | {server} | {} | {forms} |",
+            "| {} | {server} | {} |{forms}",
             BACKENDS[*backend],
             cells.join(" | ")
         );
