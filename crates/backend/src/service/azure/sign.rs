@@ -18,7 +18,8 @@ pub(super) fn shared_key(account: &str, key: &SecretString, request: &Request<By
     format!("SharedKey {account}:{}", STANDARD.encode(signature))
 }
 
-fn text_to_sign(account: &str, request: &Request<Bytes>) -> String {
+/// Everything the signature vouches for, in the order of the service.
+pub(super) fn text_to_sign(account: &str, request: &Request<Bytes>) -> String {
     let headers = request.headers();
     let length = match request.body().len() {
         0 => String::new(),
