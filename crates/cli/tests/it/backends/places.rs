@@ -181,7 +181,7 @@ fn the_example_of_swift_runs_against_swift_with_keystone() {
             "https://keystone.example.com/v3",
             auth_url.as_str(),
         ),
-        ("OS_REGION_NAME", "RegionOne", server.value("region_tls")),
+        ("OS_REGION_NAME", "RegionOne", server.value("region")),
         ("OS_USERNAME", "stash", keystone.value("user")),
         ("OS_PASSWORD", "the-password", keystone.value("password")),
         (
