@@ -125,7 +125,8 @@ fn start_storage(run: &Run, folder: &Path, settings: &Path) -> Result<(), Failur
     Ok(())
 }
 
-/// Starts proxies over the servers that `settings` describes, and waits for all of them.
+/// Starts proxies over the servers that `settings` describes, and waits for all of them. TLS is spoken by a program of
+/// ours in front: Swift's own lets everybody wait for one who does not finish a handshake.
 pub fn start_proxies(
     run: &Run,
     folder: &Path,
@@ -135,19 +136,27 @@ pub fn start_proxies(
     let user = user()?;
     let mut started: Vec<(Spawned, String)> = Vec::new();
     for proxy in proxies {
-        let (name, address) = match proxy.tls {
-            Some(_) => ("https", format!("https://localhost:{}", proxy.port)),
-            None => ("http", format!("http://127.0.0.1:{}", proxy.port)),
+        let (name, port) = match proxy.tls {
+            Some(_) => ("behind-tls", run.port()?),
+            None => ("http", proxy.port),
         };
         let file = run.folder(name)?.join("proxy-server.conf");
-        let text = configuration::proxy(proxy, settings, memcached, &user);
+        let text = configuration::proxy(proxy, port, settings, (memcached, &user));
         write_text(&file, &text)?;
         let mut command = server(folder, settings, "proxy", &file);
         let server = run.spawn(name, &mut command)?;
-        started.push((server, format!("{address}/healthcheck")));
+        started.push((server, format!("http://127.0.0.1:{port}/healthcheck")));
+        if let Some((certificate, key)) = proxy.tls {
+            let mut front = Command::new(folder.join("bin/python"));
+            front.args(["-c", include_str!("swift/front.py")]);
+            front.args([proxy.port.to_string(), port.to_string()]);
+            let front = run.spawn("https", front.arg(certificate).arg(key))?;
+            let address = format!("https://localhost:{}/healthcheck", proxy.port);
+            started.push((front, address));
+        }
     }
     for (server, health) in &mut started {
-        server.wait_until_ready(|| run.curl(health.as_str()).answers())?;
+        server.wait_until_ready(|| run.curl(health.as_str()).succeed().is_ok())?;
     }
     Ok(())
 }

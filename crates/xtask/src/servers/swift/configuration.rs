@@ -57,7 +57,7 @@ recon_cache_path = {folder}/cache
 /// How a proxy listens and who it lets in.
 pub struct Proxy<'a> {
     pub port: u16,
-    /// Certificate and key.
+    /// Certificate and key, where it is reached by TLS.
     pub tls: Option<(&'a Path, &'a Path)>,
     /// The names of the filters that decide who may do what.
     pub guards: &'a str,
@@ -65,22 +65,17 @@ pub struct Proxy<'a> {
     pub sections: &'a str,
 }
 
-/// The server that clients talk to.
-pub fn proxy(proxy: &Proxy<'_>, folder: &Path, memcached: &str, user: &str) -> String {
+/// The server that clients talk to, where it listens itself.
+pub fn proxy(
+    proxy: &Proxy<'_>,
+    port: u16,
+    folder: &Path,
+    (memcached, user): (&str, &str),
+) -> String {
     let Proxy {
-        port,
-        tls,
-        guards,
-        sections,
+        guards, sections, ..
     } = proxy;
     let folder = folder.display();
-    let tls = tls.map_or_else(String::new, |(certificate, key)| {
-        format!(
-            "cert_file = {}\nkey_file = {}\n",
-            certificate.display(),
-            key.display()
-        )
-    });
     format!(
         "[DEFAULT]
 bind_ip = 127.0.0.1
@@ -90,7 +85,7 @@ swift_dir = {folder}
 workers = 0
 log_level = WARNING
 client_timeout = 60
-{tls}[pipeline:main]
+[pipeline:main]
 pipeline = catch_errors gatekeeper healthcheck cache listing_formats bulk {guards} copy container_quotas slo dlo proxy-server
 [app:proxy-server]
 use = egg:swift#proxy
