@@ -22,3 +22,4 @@ mod rest;
 mod retry;
 mod s3;
 mod storage;
+mod swift;

@@ -11,9 +11,12 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use url::Url;
 
 use crate::http::{HttpClient, HttpFailure, Refusal, Reply, kind_of_status};
-use crate::service::swift::options::{Form, Identity, Named, Project, SwiftOptions, User};
+use crate::service::swift::catalogue::{Service, object_store};
+use crate::service::swift::form::{Form, Identity, Named, Scope, User};
+use crate::service::swift::options::SwiftOptions;
 use crate::{ErrorKind, Operation};
 
 /// A token and where it is used.
@@ -51,16 +54,25 @@ pub(super) async fn login(http: &HttpClient, options: &SwiftOptions) -> Result<L
         Form::Version3 {
             url,
             identity,
-            project,
+            scope,
         } => {
             let mut auth = json!({"identity": proof(identity)});
-            if let Some(project) = project {
-                auth["scope"] = json!({"project": project_of(project)});
+            match scope {
+                Scope::Own => {}
+                Scope::Project { name, domain } => {
+                    auth["scope"] = json!({"project": in_domain(name, domain.as_ref())});
+                }
+                Scope::Trust(id) => auth["scope"] = json!({"OS-TRUST:trust": {"id": id}}),
             }
             version_3(http, url, &json!({"auth": auth}), options).await?
         }
     };
     http.hide(&login.token);
+    let is_good = Url::parse(&login.storage_url)
+        .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    if !is_good {
+        return Err(unusable("the address of the object store is no URL"));
+    }
     Ok(Login {
         storage_url: login.storage_url.trim_end_matches('/').to_owned(),
         ..login
@@ -105,27 +117,8 @@ struct Access2 {
 #[derive(Deserialize)]
 struct Token2 {
     id: String,
-    expires: Option<Timestamp>,
-}
-
-#[derive(Deserialize)]
-struct Granted3 {
-    token: Token3,
-}
-
-#[derive(Deserialize)]
-struct Token3 {
-    expires_at: Option<Timestamp>,
-    #[serde(default)]
-    catalog: Vec<Service>,
-}
-
-#[derive(Deserialize)]
-struct Service {
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(default)]
-    endpoints: Vec<Value>,
+    issued_at: Option<String>,
+    expires: Option<String>,
 }
 
 async fn version_2(
@@ -135,16 +128,25 @@ async fn version_2(
     options: &SwiftOptions,
 ) -> Result<Login, HttpFailure> {
     let reply = ask(http, post(&format!("{url}/tokens"), body)).await?;
-    let granted: Granted2 =
-        serde_json::from_slice(&reply.body).map_err(|error| unusable(&error.to_string()))?;
-    let address = format!("{}URL", options.interface);
+    let Granted2 { access } = parse(&reply)?;
     Ok(Login {
-        storage_url: object_store(&granted.access.catalogue, options, |endpoint| {
-            endpoint[&address].as_str()
-        })?,
-        token: SecretString::from(granted.access.token.id),
-        life: granted.access.token.expires.map(until),
+        storage_url: object_store(&access.catalogue, options)?,
+        token: SecretString::from(access.token.id),
+        life: life(&reply, access.token.issued_at, access.token.expires),
     })
+}
+
+#[derive(Deserialize)]
+struct Granted3 {
+    token: Token3,
+}
+
+#[derive(Deserialize)]
+struct Token3 {
+    issued_at: Option<String>,
+    expires_at: Option<String>,
+    #[serde(default)]
+    catalog: Vec<Service>,
 }
 
 async fn version_3(
@@ -157,16 +159,11 @@ async fn version_3(
     let token = reply
         .header("x-subject-token")
         .ok_or_else(|| unusable("it holds no token"))?;
-    let token = SecretString::from(token.to_owned());
-    let granted: Granted3 =
-        serde_json::from_slice(&reply.body).map_err(|error| unusable(&error.to_string()))?;
-    let of_interface = |endpoint: &'_ Value| endpoint["interface"] == options.interface.as_str();
+    let Granted3 { token: granted } = parse(&reply)?;
     Ok(Login {
-        token,
-        storage_url: object_store(&granted.token.catalog, options, |endpoint| {
-            endpoint["url"].as_str().filter(|_| of_interface(endpoint))
-        })?,
-        life: granted.token.expires_at.map(until),
+        token: SecretString::from(token.to_owned()),
+        storage_url: object_store(&granted.catalog, options)?,
+        life: life(&reply, granted.issued_at, granted.expires_at),
     })
 }
 
@@ -192,65 +189,20 @@ fn proof(identity: &Identity) -> Value {
 }
 
 fn user_of(user: &User) -> Value {
-    match &user.name {
-        Named::Id(id) => json!({"id": id}),
-        Named::Name(name) => json!({"name": name, "domain": domain_of(user.domain.as_ref())}),
-    }
+    in_domain(&user.name, user.domain.as_ref())
 }
 
-fn project_of(project: &Project) -> Value {
-    match &project.name {
-        Named::Id(id) => json!({"id": id}),
-        Named::Name(name) => json!({"name": name, "domain": domain_of(project.domain.as_ref())}),
-    }
-}
-
-/// Keystone's own domain where none is named.
-fn domain_of(domain: Option<&Named>) -> Value {
-    match domain {
+/// An id needs no domain. A name is of Keystone's own domain where none is given.
+fn in_domain(named: &Named, domain: Option<&Named>) -> Value {
+    let domain = match domain {
         Some(Named::Id(id)) => json!({"id": id}),
         Some(Named::Name(name)) => json!({"name": name}),
         None => json!({"id": "default"}),
-    }
-}
-
-/// The address of the object store in the region that is asked for, or the first.
-fn object_store<'a>(
-    catalogue: &'a [Service],
-    options: &SwiftOptions,
-    address: impl Fn(&'a Value) -> Option<&'a str>,
-) -> Result<String, HttpFailure> {
-    let endpoints: Vec<(&str, &str)> = catalogue
-        .iter()
-        .filter(|service| service.kind == "object-store")
-        .flat_map(|service| &service.endpoints)
-        .filter_map(|endpoint| {
-            let region = endpoint["region"]
-                .as_str()
-                .or_else(|| endpoint["region_id"].as_str());
-            Some((region.unwrap_or_default(), address(endpoint)?))
-        })
-        .collect();
-    let wanted = options.region.as_deref();
-    let found = endpoints
-        .iter()
-        .find(|(region, _)| wanted.is_none_or(|wanted| wanted == *region));
-    if let Some((_, url)) = found {
-        return Ok((*url).to_owned());
-    }
-    let regions: Vec<&str> = endpoints.iter().map(|(region, _)| *region).collect();
-    let reason = match (regions.as_slice(), wanted) {
-        ([], _) => format!(
-            "the catalogue names no {} address of an object store for this project; are project and OS_INTERFACE right?",
-            options.interface
-        ),
-        (regions, wanted) => format!(
-            "the catalogue has no object store in the region {}, only in {}",
-            wanted.unwrap_or_default(),
-            regions.join(", ")
-        ),
     };
-    Err(HttpFailure::new(ErrorKind::Permanent, reason))
+    match named {
+        Named::Id(id) => json!({"id": id}),
+        Named::Name(name) => json!({"name": name, "domain": domain}),
+    }
 }
 
 fn post(url: &str, body: &Value) -> Result<Request<Bytes>, http::Error> {
@@ -264,10 +216,11 @@ async fn ask(
     http: &HttpClient,
     request: Result<Request<Bytes>, http::Error>,
 ) -> Result<Reply, HttpFailure> {
+    // The error of a header would hold its value.
     let request = request.map_err(|_| {
         HttpFailure::new(
             ErrorKind::Permanent,
-            "the request for a token cannot be made",
+            "the request for a token cannot be made; is there a line break in the user or the key?",
         )
     })?;
     let reply = http
@@ -280,16 +233,29 @@ async fn ask(
     if reply.status.is_success() {
         return Ok(reply);
     }
-    let kind = match kind_of_status(reply.status) {
-        ErrorKind::PermissionDenied => ErrorKind::Unauthenticated,
-        ErrorKind::NotFound => ErrorKind::Permanent,
-        kind => kind,
+    let (kind, told) = match reply.status.as_u16() {
+        403 => (ErrorKind::Unauthenticated, None),
+        404 | 405 | 410 => (
+            ErrorKind::Permanent,
+            Some("nobody gives tokens at this address; is the version at its end right?"),
+        ),
+        498 => (ErrorKind::Temporary, Some("too many requests")),
+        _ => (kind_of_status(reply.status), None),
     };
-    let told: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
-    Err(
-        Refusal::new(http, &reply, None, told["error"]["message"].as_str())
-            .into_failure(kind, &reply),
-    )
+    let answer: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+    let told = answer["error"]["message"].as_str().or(told);
+    Err(Refusal::new(http, &reply, None, told).into_failure(kind, &reply))
+}
+
+/// An error of the parser may repeat a value of the answer, which holds the token in version 2.
+fn parse<'a, T: Deserialize<'a>>(reply: &'a Reply) -> Result<T, HttpFailure> {
+    serde_json::from_slice(&reply.body).map_err(|error| {
+        unusable(&format!(
+            "it is not what Keystone says (line {}, column {})",
+            error.line(),
+            error.column()
+        ))
+    })
 }
 
 fn unusable(reason: &str) -> HttpFailure {
@@ -299,7 +265,19 @@ fn unusable(reason: &str) -> HttpFailure {
     )
 }
 
-fn until(end: Timestamp) -> Duration {
-    let seconds = end.as_second() - Timestamp::now().as_second();
-    Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+/// How long a token lives by the clock of the server: ours may differ. What cannot be read is not known.
+fn life(reply: &Reply, issued: Option<String>, end: Option<String>) -> Option<Duration> {
+    let date = || {
+        let date = jiff::fmt::rfc2822::parse(reply.header("date")?).ok()?;
+        Some(date.timestamp())
+    };
+    let issued = issued.and_then(|text| moment(&text)).or_else(date)?;
+    let seconds = moment(&end?)?.as_second() - issued.as_second();
+    u64::try_from(seconds).ok().map(Duration::from_secs)
+}
+
+/// Version 2 of Keystone gives the beginning of a token without a zone.
+fn moment(text: &str) -> Option<Timestamp> {
+    let with_zone = || format!("{text}Z").parse();
+    text.parse().or_else(|_| with_zone()).ok()
 }

@@ -9,6 +9,7 @@ mod gcs;
 mod local;
 mod rest;
 mod s3;
+mod swift;
 
 use testkit::servers::{Server, offered};
 
