@@ -59,7 +59,12 @@ impl Scene {
             let path = scene.path("manifests").join(entry.file_name());
             fs::write(path, scene.edited(&text)).unwrap();
         }
-        for (from, _) in &scene.place.edits {
+        for (from, _) in scene
+            .place
+            .edits
+            .iter()
+            .filter(|(from, to)| !to.contains(from.as_str()))
+        {
             let is_left = ["secret.yaml", "repository.yaml"].iter().any(|name| {
                 let text = fs::read_to_string(scene.path("manifests").join(name)).unwrap();
                 text.contains(from)
