@@ -29,6 +29,7 @@ use crate::service::keys::{key, kind_prefix};
 use crate::variables::SetupError;
 use crate::{Backend, BackendError, ErrorKind, FileInfo, FileKind, Handle, Operation};
 
+use batch::Outcome;
 use client::{Client, Draft};
 use credential::Credential;
 use upload::Sizes;
@@ -142,29 +143,13 @@ impl AzureBackend {
         }
         let keys: Vec<String> = handles.iter().map(|handle| self.key(handle)).collect();
         let failure = match batch::remove(&self.client, &keys).await {
-            Ok(outcome) => {
-                let mut failures = Vec::new();
-                let mut untold = Vec::new();
-                for (handle, result) in handles.into_iter().zip(outcome) {
-                    match result {
-                        Some(Ok(())) => {}
-                        Some(Err(failure)) => {
-                            let error = self.error(failure, Operation::Remove, &handle);
-                            failures.push((handle, error));
-                        }
-                        None => untold.push(handle),
-                    }
-                }
-                failures.extend(self.remove_singly(untold).await);
-                return failures;
+            Ok(Some(outcome)) => return self.take_stock(handles, outcome).await,
+            Ok(None) => {
+                self.lacks_batches.store(true, Ordering::Relaxed);
+                return self.remove_singly(handles).await;
             }
             Err(failure) => failure,
         };
-        if batch::is_not_offered(failure.kind) {
-            tracing::debug!(reason = %failure.source, "many objects cannot be removed at once here");
-            self.lacks_batches.store(true, Ordering::Relaxed);
-            return self.remove_singly(handles).await;
-        }
         // One failure of the request is one of each object in it; only its words can be repeated.
         let words = words_of(&*failure.source);
         let each = handles.into_iter().map(|handle| {
@@ -174,6 +159,28 @@ impl AzureBackend {
             (handle, error)
         });
         each.collect()
+    }
+
+    /// What the answer does not tell of is removed singly.
+    async fn take_stock(
+        &self,
+        handles: Vec<Handle>,
+        outcome: Outcome,
+    ) -> Vec<(Handle, BackendError)> {
+        let mut failures = Vec::new();
+        let mut untold = Vec::new();
+        for (handle, result) in handles.into_iter().zip(outcome) {
+            match result {
+                Some(Ok(())) => {}
+                Some(Err(failure)) => {
+                    let error = self.error(failure, Operation::Remove, &handle);
+                    failures.push((handle, error));
+                }
+                None => untold.push(handle),
+            }
+        }
+        failures.extend(self.remove_singly(untold).await);
+        failures
     }
 
     async fn remove_singly(&self, handles: Vec<Handle>) -> Vec<(Handle, BackendError)> {

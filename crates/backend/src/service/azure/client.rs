@@ -97,45 +97,48 @@ impl Client {
         })
     }
 
-    /// One request; anything but a success is a failure. A token that the service refuses is renewed once.
+    /// One request; anything but a success is a failure.
     pub async fn send(
         &self,
         operation: Operation,
         draft: &Draft<'_>,
     ) -> Result<Reply, HttpFailure> {
-        let token = self.tokens.get(&self.credential).await?;
-        let failure = match self.attempt(operation, draft, token.as_ref()).await {
-            Err(failure) if failure.kind == ErrorKind::Unauthenticated => failure,
-            result => return result,
-        };
-        let Some(refused) = token else {
-            return Err(failure);
-        };
-        let token = self.tokens.renewed(&self.credential, &refused).await?;
-        if token.expose_secret() == refused.expose_secret() {
-            return Err(failure);
-        }
-        self.attempt(operation, draft, Some(&token)).await
-    }
-
-    /// The token that parts of a batch are sent with, where there is one.
-    pub async fn token(&self) -> Result<Option<SecretString>, HttpFailure> {
-        self.tokens.get(&self.credential).await
-    }
-
-    async fn attempt(
-        &self,
-        operation: Operation,
-        draft: &Draft<'_>,
-        token: Option<&SecretString>,
-    ) -> Result<Reply, HttpFailure> {
-        let request = self.request(draft, token, Some(VERSION))?;
-        let reply = self.http.send(operation, request).await?;
+        let reply = self.exchange(operation, draft).await?;
         if reply.status.is_success() {
             Ok(reply)
         } else {
             Err(failure::of(&self.http, &reply))
         }
+    }
+
+    /// One request and its answer, whatever it says. A token that the service refuses is renewed once.
+    pub async fn exchange(
+        &self,
+        operation: Operation,
+        draft: &Draft<'_>,
+    ) -> Result<Reply, HttpFailure> {
+        let token = self.tokens.get(&self.credential).await?;
+        let request = self.request(draft, token.as_ref(), Some(VERSION))?;
+        let reply = self.http.send(operation, request).await?;
+        let Some(sent) = token.filter(|_| self.is_refused(&reply)) else {
+            return Ok(reply);
+        };
+        let token = self.tokens.renewed(&self.credential, &sent).await?;
+        if token.expose_secret() == sent.expose_secret() {
+            return Ok(reply);
+        }
+        let request = self.request(draft, Some(&token), Some(VERSION))?;
+        self.http.send(operation, request).await
+    }
+
+    fn is_refused(&self, reply: &Reply) -> bool {
+        !reply.status.is_success()
+            && failure::of(&self.http, reply).kind == ErrorKind::Unauthenticated
+    }
+
+    /// The token that parts of a batch are sent with, where there is one.
+    pub async fn token(&self) -> Result<Option<SecretString>, HttpFailure> {
+        self.tokens.get(&self.credential).await
     }
 
     /// The request as it is sent. The parts of a batch name no version of their own.
