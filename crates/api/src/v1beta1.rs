@@ -6,6 +6,7 @@ mod batch;
 mod blueprint;
 mod function;
 mod hooks;
+mod progress;
 mod reference;
 mod restore_session;
 mod retention;
@@ -33,6 +34,7 @@ pub use hooks::{
     BackupHooks, BackupPostHookPolicy, FormEntry, Handler, HttpPostAction, PostBackupHook,
     PostRestoreHook, RestoreHooks, RestorePostHookPolicy,
 };
+pub use progress::HostProgress;
 pub use reference::{BackupInvokerRef, Parameter, RepositoryRef, TargetRef, TaskRef};
 pub use restore_session::{
     HostRestorePhase, HostRestoreStats, RestorePhase, RestoreSession, RestoreSessionSpec,

@@ -2,10 +2,14 @@
 //!
 //! No I/O and no clock: every function is told the moment it shall judge by.
 
+pub mod disruption;
 pub mod history;
 pub mod hooks;
 pub mod host;
+pub mod labels;
+pub mod lease;
 pub mod names;
+pub mod owner;
 pub mod phase;
 pub mod restore;
 pub mod retention;
@@ -13,3 +17,5 @@ pub mod retry;
 pub mod template;
 pub mod text;
 pub mod tick;
+pub mod usage;
+pub mod work;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::conditions::Condition;
 use crate::text::string_enum;
-use crate::v1beta1::{BackupInvokerRef, TargetRef};
+use crate::v1beta1::{BackupInvokerRef, HostProgress, TargetRef};
 
 /// Whose backup runs.
 #[derive(
@@ -147,6 +147,9 @@ pub struct BackupTargetStatus {
     /// What each host reported.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stats: Vec<HostBackupStats>,
+    /// How far the hosts are that work at the moment.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub progress: Vec<HostProgress>,
     /// What this target does before its backup.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pre_backup_actions: Vec<PreBackupAction>,

@@ -10,8 +10,8 @@ use crate::duration::GoDuration;
 use crate::text::string_enum;
 use crate::v1beta1::backup_configuration::{is_unset, restic};
 use crate::v1beta1::{
-    EmptyDirSettings, RepositoryRef, RestoreHooks, RestoreTarget, RuntimeSettings, Snapshotter,
-    TaskRef, VolumeClaimTemplate,
+    EmptyDirSettings, HostProgress, RepositoryRef, RestoreHooks, RestoreTarget, RuntimeSettings,
+    Snapshotter, TaskRef, VolumeClaimTemplate,
 };
 
 /// What is restored, where from and where to.
@@ -139,6 +139,9 @@ pub struct RestoreSessionStatus {
     /// What each host reported.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stats: Vec<HostRestoreStats>,
+    /// How far the hosts are that work at the moment.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub progress: Vec<HostProgress>,
     /// What was observed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
