@@ -83,10 +83,14 @@ const S3: &[SecretKey] = &[
     setting("RESTIC_AWS_ASSUME_ROLE_ARN"),
     setting("RESTIC_AWS_ASSUME_ROLE_SESSION_NAME"),
     setting("RESTIC_AWS_ASSUME_ROLE_EXTERNAL_ID"),
+    setting("RESTIC_AWS_ASSUME_ROLE_POLICY"),
+    setting("RESTIC_AWS_ASSUME_ROLE_REGION"),
+    setting("RESTIC_AWS_ASSUME_ROLE_STS_ENDPOINT"),
 ];
 const GCS: &[SecretKey] = &[
     setting("GOOGLE_PROJECT_ID"),
     credential("GOOGLE_SERVICE_ACCOUNT_JSON_KEY", Need::Optional),
+    credential("GOOGLE_ACCESS_TOKEN", Need::Optional),
 ];
 const AZURE: &[SecretKey] = &[
     SecretKey {
@@ -115,7 +119,10 @@ const AZURE: &[SecretKey] = &[
         is_credential: false,
     },
     credential("AZURE_CLIENT_SECRET", Need::Optional),
+    // Where an application of another cloud gets its tokens, and where an account of another cloud is.
+    setting("AZURE_AUTHORITY_HOST"),
     setting("AZURE_ENDPOINT_SUFFIX"),
+    setting("AZURE_ENDPOINT"),
 ];
 const SWIFT: &[SecretKey] = &[
     credential("ST_AUTH", Need::Optional),
@@ -124,17 +131,27 @@ const SWIFT: &[SecretKey] = &[
     credential("OS_AUTH_URL", Need::Optional),
     credential("OS_REGION_NAME", Need::Optional),
     credential("OS_USERNAME", Need::Optional),
+    credential("OS_USER_ID", Need::Optional),
     credential("OS_PASSWORD", Need::Optional),
     credential("OS_TENANT_ID", Need::Optional),
     credential("OS_TENANT_NAME", Need::Optional),
     credential("OS_USER_DOMAIN_NAME", Need::Optional),
+    credential("OS_USER_DOMAIN_ID", Need::Optional),
     credential("OS_PROJECT_NAME", Need::Optional),
+    credential("OS_PROJECT_ID", Need::Optional),
     credential("OS_PROJECT_DOMAIN_NAME", Need::Optional),
+    credential("OS_PROJECT_DOMAIN_ID", Need::Optional),
+    credential("OS_TRUST_ID", Need::Optional),
     credential("OS_APPLICATION_CREDENTIAL_ID", Need::Optional),
     credential("OS_APPLICATION_CREDENTIAL_NAME", Need::Optional),
     credential("OS_APPLICATION_CREDENTIAL_SECRET", Need::Optional),
     credential("OS_STORAGE_URL", Need::Optional),
     credential("OS_AUTH_TOKEN", Need::Optional),
+    setting("OS_IDENTITY_API_VERSION"),
+    setting("ST_AUTH_VERSION"),
+    setting("OS_INTERFACE"),
+    setting("OS_ENDPOINT_TYPE"),
+    setting("SWIFT_DEFAULT_CONTAINER_POLICY"),
 ];
 const B2: &[SecretKey] = &[
     credential("B2_ACCOUNT_ID", Need::Required),
@@ -163,11 +180,37 @@ const SWIFT_SETS: &[&[&str]] = &[
         "OS_APPLICATION_CREDENTIAL_NAME",
         "OS_APPLICATION_CREDENTIAL_SECRET",
     ],
+    &[
+        "OS_AUTH_URL",
+        "OS_USER_ID",
+        "OS_APPLICATION_CREDENTIAL_NAME",
+        "OS_APPLICATION_CREDENTIAL_SECRET",
+    ],
     &["OS_AUTH_URL", "OS_USERNAME", "OS_PASSWORD"],
+    &["OS_AUTH_URL", "OS_USER_ID", "OS_PASSWORD"],
 ];
+
+/// The keys of which a provider can use only one: each is another way to say who we are.
+fn rivals(provider: &str) -> &'static [&'static str] {
+    match provider {
+        "azure" => &[
+            "AZURE_ACCOUNT_KEY",
+            "AZURE_ACCOUNT_SAS",
+            "AZURE_CLIENT_SECRET",
+        ],
+        "gcs" => &["GOOGLE_SERVICE_ACCOUNT_JSON_KEY", "GOOGLE_ACCESS_TOKEN"],
+        _ => &[],
+    }
+}
 
 /// The keys a provider (`local`, `s3`, …) reads besides [`RESTIC_PASSWORD`], [`CA_CERT_DATA`] and
 /// [`TLS_CLIENT_CERT_DATA`].
+///
+/// They are the variables of its service, without those that cannot stand in a Secret: files and addresses of the
+/// Pod's or machine's own identity (`AWS_WEB_IDENTITY_TOKEN_FILE`, `AZURE_FEDERATED_TOKEN_FILE`, `AWS_PROFILE`,
+/// `GOOGLE_APPLICATION_CREDENTIALS`, metadata servers), which only the environment of that Pod or machine knows; what
+/// the Repository says itself (the region); second spellings of a key; and the addresses of stand-ins for Google and
+/// Backblaze, which have one address.
 pub fn keys_of(provider: &str) -> &'static [SecretKey] {
     match provider {
         "s3" => S3,
@@ -220,23 +263,17 @@ pub fn check_secret(provider: &str, secret: &Secret) -> Vec<Problem> {
                 .with_fix(format!("add one of these sets: {}", sets.join("; "))),
         );
     }
-    if provider == "azure" {
-        check_single_form(&entries, &mut problems);
-    }
+    check_single_form(provider, &entries, &mut problems);
     check_texts(provider, &entries, &mut problems);
     check_superfluous(provider, &entries, &mut problems);
     problems
 }
 
-/// Azure has three ways to say who we are; two of them at once would leave open which is meant.
-fn check_single_form(entries: &BTreeMap<&str, &[u8]>, problems: &mut Vec<Problem>) {
-    let forms = [
-        "AZURE_ACCOUNT_KEY",
-        "AZURE_ACCOUNT_SAS",
-        "AZURE_CLIENT_SECRET",
-    ];
-    let given: Vec<&str> = forms
-        .into_iter()
+/// Two ways to say who we are at once would leave open which is meant.
+fn check_single_form(provider: &str, entries: &BTreeMap<&str, &[u8]>, problems: &mut Vec<Problem>) {
+    let given: Vec<&str> = rivals(provider)
+        .iter()
+        .copied()
         .filter(|name| entries.get(name).is_some_and(|value| !value.is_empty()))
         .collect();
     if let [first, second, ..] = given.as_slice() {

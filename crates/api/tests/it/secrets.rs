@@ -171,14 +171,150 @@ fn keys_become_the_variables_that_restic_reads() {
     assert!(!names(azure, "AZURE_ACCOUNT_NAME: a, AZURE_CLIENT_ID: i").1);
 }
 
+/// The variables that a Secret with these keys becomes; whatever it holds is read.
+fn passed_on(backend: &str, keys: &[&str]) -> Vec<&'static str> {
+    let pairs: Vec<String> = keys.iter().map(|key| format!("{key}: of-{key}")).collect();
+    let settings = settings(backend, &pairs.join(", "), Place::Pod).unwrap();
+    for (name, value) in settings.variables() {
+        assert_eq!(value.expose_secret(), format!("of-{name}"));
+    }
+    settings.variables().iter().map(|(name, _)| *name).collect()
+}
+
+#[test]
+fn every_key_of_a_user_of_swift_reaches_the_service() {
+    let by_ids = [
+        "OS_AUTH_URL",
+        "OS_REGION_NAME",
+        "OS_PASSWORD",
+        "OS_USER_ID",
+        "OS_PROJECT_ID",
+    ];
+    let by_domains = [
+        "OS_AUTH_URL",
+        "OS_USERNAME",
+        "OS_PASSWORD",
+        "OS_USER_DOMAIN_ID",
+        "OS_PROJECT_NAME",
+        "OS_PROJECT_DOMAIN_ID",
+    ];
+    let by_trust = ["OS_AUTH_URL", "OS_PASSWORD", "OS_USER_ID", "OS_TRUST_ID"];
+    let by_name = [
+        "OS_AUTH_URL",
+        "OS_USER_ID",
+        "OS_APPLICATION_CREDENTIAL_NAME",
+        "OS_APPLICATION_CREDENTIAL_SECRET",
+    ];
+    let with_settings = [
+        "ST_AUTH",
+        "ST_USER",
+        "ST_KEY",
+        "OS_IDENTITY_API_VERSION",
+        "ST_AUTH_VERSION",
+        "OS_INTERFACE",
+        "OS_ENDPOINT_TYPE",
+        "SWIFT_DEFAULT_CONTAINER_POLICY",
+    ];
+    for keys in [
+        &by_ids[..],
+        &by_domains,
+        &by_trust,
+        &by_name,
+        &with_settings,
+    ] {
+        let mut given = passed_on("swift: {container: c}", keys);
+        let mut expected = keys.to_vec();
+        given.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(given, expected);
+    }
+}
+
+#[test]
+fn a_user_of_swift_without_a_way_to_prove_it_is_told_the_sets() {
+    for keys in [
+        "OS_AUTH_URL: a, OS_USER_ID: u",
+        "OS_AUTH_URL: a, OS_USER_ID: u, OS_APPLICATION_CREDENTIAL_NAME: name",
+        "OS_PROJECT_ID: p, OS_TRUST_ID: t",
+    ] {
+        let error = settings("swift: {container: c}", keys, Place::Pod).unwrap_err();
+        let fix = &error.problems[0].fix;
+        assert!(fix.contains("OS_USER_ID"), "{keys}: {error} {fix}");
+    }
+}
+
+#[test]
+fn roles_tokens_and_other_clouds_reach_the_services() {
+    let role = [
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "RESTIC_AWS_ASSUME_ROLE_ARN",
+        "RESTIC_AWS_ASSUME_ROLE_SESSION_NAME",
+        "RESTIC_AWS_ASSUME_ROLE_EXTERNAL_ID",
+        "RESTIC_AWS_ASSUME_ROLE_POLICY",
+        "RESTIC_AWS_ASSUME_ROLE_REGION",
+        "RESTIC_AWS_ASSUME_ROLE_STS_ENDPOINT",
+    ];
+    assert_eq!(passed_on("s3: {endpoint: e, bucket: b}", &role), role);
+    let token = ["GOOGLE_PROJECT_ID", "GOOGLE_ACCESS_TOKEN"];
+    assert_eq!(passed_on("gcs: {bucket: b}", &token), token);
+    let other_cloud = [
+        "AZURE_ACCOUNT_NAME",
+        "AZURE_CLIENT_ID",
+        "AZURE_TENANT_ID",
+        "AZURE_CLIENT_SECRET",
+        "AZURE_AUTHORITY_HOST",
+        "AZURE_ENDPOINT_SUFFIX",
+        "AZURE_ENDPOINT",
+    ];
+    assert_eq!(
+        passed_on("azure: {container: c}", &other_cloud),
+        other_cloud
+    );
+}
+
+#[test]
+fn what_only_a_pod_knows_of_itself_is_not_read_from_a_secret() {
+    for (provider, key) in [
+        ("s3", "AWS_WEB_IDENTITY_TOKEN_FILE"),
+        ("azure", "AZURE_FEDERATED_TOKEN_FILE"),
+        ("gcs", "GOOGLE_APPLICATION_CREDENTIALS"),
+    ] {
+        let outcome = load(&format!(
+            "apiVersion: v1\nkind: Secret\nmetadata: {{name: key}}\n\
+             stringData: {{RESTIC_PASSWORD: pw, {key}: /file}}\n"
+        ));
+        let AnyObject::Secret(secret) = &outcome.objects[0].object else {
+            panic!("a Secret is expected")
+        };
+        let problems = check_secret(provider, secret);
+        let warned = problems.iter().any(|problem| {
+            !problem.is_error()
+                && problem.path == format!("data.{key}")
+                && problem.message.contains("does not read this key")
+        });
+        assert!(warned, "{provider}: {problems:?}");
+    }
+}
+
 #[test]
 fn two_ways_to_say_who_we_are_are_refused() {
-    let keys = "AZURE_ACCOUNT_NAME: a, AZURE_ACCOUNT_KEY: k, AZURE_ACCOUNT_SAS: s";
-    let error = settings("azure: {container: c}", keys, Place::Pod).unwrap_err();
-    assert!(
-        error.to_string().contains("only one can be used"),
-        "{error}"
-    );
+    for (backend, keys) in [
+        (
+            "azure: {container: c}",
+            "AZURE_ACCOUNT_NAME: a, AZURE_ACCOUNT_KEY: k, AZURE_ACCOUNT_SAS: s",
+        ),
+        (
+            "gcs: {bucket: b}",
+            "GOOGLE_SERVICE_ACCOUNT_JSON_KEY: k, GOOGLE_ACCESS_TOKEN: t",
+        ),
+    ] {
+        let error = settings(backend, keys, Place::Pod).unwrap_err();
+        assert!(
+            error.to_string().contains("only one can be used"),
+            "{error}"
+        );
+    }
 }
 
 #[test]
