@@ -9,9 +9,9 @@
 //! 1. Write `servers/NAME.rs` with a `pub const PRODUCT: Product`: its name, the entries it offers, which
 //!    other products it needs, and two functions.
 //!    - `install` puts the program into the cache and returns its folder. [`Installer`] has the usual
-//!      ways: a Python environment from a committed `servers/NAME.txt`, `npm` with its Node.js, `go install`, a Debian
-//!      package of a newer suite, or [`Installer::once`] for anything else. They lock, resume after an
-//!      interruption and do nothing the second time.
+//!      ways: a Python environment from a committed `servers/NAME.txt`, `npm` with its Node.js, `go install`,
+//!      or [`Installer::once`] for anything else. They lock, resume after an interruption and do nothing the
+//!      second time.
 //!    - `start` gets a [`Run`]: free ports, a data folder, certificates, `spawn` and `wait_until_ready`.
 //!      It returns one [`Server`] per listening server, with everything a test must know in `values`.
 //! 2. Add the module and its `PRODUCT` to [`PRODUCTS`] below.
@@ -23,16 +23,13 @@
 
 mod authority;
 mod bring_up;
-#[allow(dead_code, reason = "offers what servers added later need")]
 mod curl;
 mod debian_root;
 mod garage;
 mod guard;
-#[allow(dead_code, reason = "offers what servers added later need")]
 mod installer;
 mod offers;
 mod processes;
-#[allow(dead_code, reason = "offers what servers added later need")]
 mod run;
 
 mod azurite;

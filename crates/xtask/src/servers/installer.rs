@@ -17,7 +17,6 @@ use super::run::end_of;
 use super::{Product, testbed};
 use crate::command;
 use crate::failure::Failure;
-use crate::tools::debian;
 use crate::workspace::{read_text, write_text};
 
 /// No single step of an installation may take longer.
@@ -43,11 +42,6 @@ impl Installer {
     /// Whether somebody named the product: then even a very long installation is wanted.
     pub fn is_asked_for(&self) -> bool {
         self.asked_for
-    }
-
-    /// Where the product is or will be.
-    pub fn folder(&self) -> &Path {
-        &self.folder
     }
 
     /// Whether an earlier installation by any recipe was finished.
@@ -163,14 +157,6 @@ impl Installer {
                     .env("GOBIN", folder.join("bin"))
                     .env("CGO_ENABLED", "0"),
             )
-        })
-    }
-
-    /// A Debian package of a newer suite, unpacked and not installed; its files are below `root`.
-    pub fn debian(&self, package: &str, suites: &[&str]) -> Result<PathBuf, Failure> {
-        let recipe = format!("{package} from {}", suites.join(" or "));
-        self.once(&recipe, |folder| {
-            debian::from_suites(folder, package, suites, &|command| self.run(command)).map(drop)
         })
     }
 
@@ -340,7 +326,7 @@ mod tests {
             Err(Failure::Refused("interrupted".to_owned()))
         });
         assert!(interrupted.is_err());
-        assert!(!installer().folder().join("b").exists());
+        assert!(!scratch.path().join("a-1/b").exists());
 
         let count = std::sync::atomic::AtomicUsize::new(0);
         let make = |fresh: &Path| {
