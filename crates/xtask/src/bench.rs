@@ -2,9 +2,11 @@
 //!
 //! Every round runs each engine on the same data, one after the other, so that a slow moment of the
 //! machine hits all of them; the table holds the median time and the highest memory of the rounds.
+//! `cargo xtask bench backends` measures throughput over the network instead.
 
 pub mod measure;
 
+mod backends;
 mod corpus;
 mod engine;
 mod table;
@@ -13,7 +15,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use crate::bench::corpus::Corpora;
 use crate::bench::engine::Engine;
@@ -25,19 +27,26 @@ use crate::workspace::Workspace;
 /// How much is measured, and where.
 #[derive(Args)]
 pub struct BenchOptions {
+    #[command(subcommand)]
+    part: Option<Part>,
     /// How often every command is measured
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, global = true, default_value_t = 3)]
     rounds: usize,
-    /// Use corpora of a twentieth of the size and leave the document alone
-    #[arg(long)]
+    /// Use little data (for backends, one round), and leave the document alone
+    #[arg(long, global = true)]
     quick: bool,
-    /// Folder for corpora and repositories [default: /dev/shm where it has 12 GiB free, else the
-    /// temporary folder]
-    #[arg(long)]
+    /// Folder for corpora and repositories [default: /dev/shm where it has room, else the temporary folder]
+    #[arg(long, global = true)]
     folder: Option<PathBuf>,
     /// Processors the engines may use, where `taskset` is installed; 0 means all
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, global = true, default_value_t = 2)]
     cores: usize,
+}
+
+#[derive(Subcommand)]
+enum Part {
+    /// Throughput to and from the test server of each backend, near and far
+    Backends(backends::BackendsOptions),
 }
 
 /// What was measured once.
@@ -50,8 +59,11 @@ pub struct Measurement {
 
 /// Makes the corpora, measures, prints the table and writes it into `docs/performance.md`.
 pub fn run(workspace: &Workspace, options: &BenchOptions) -> Result<(), Failure> {
+    if let Some(Part::Backends(part)) = &options.part {
+        return backends::run(workspace, options, part);
+    }
     let engines = engine::all(workspace)?;
-    let folder = scratch(options)?;
+    let folder = scratch(options, 12 << 30)?;
     report::line(&format!("working in {}", folder.display()));
     let corpora = Corpora::prepare(&folder, options.quick)?;
     let pinned = engine::Pinned::new(options.cores);
@@ -80,7 +92,7 @@ pub fn run(workspace: &Workspace, options: &BenchOptions) -> Result<(), Failure>
     if options.quick {
         return Ok(());
     }
-    table::write(&workspace.path("docs/performance.md"), &text)
+    table::write(&workspace.path("docs/performance.md"), "bench", &text)
 }
 
 struct Bench<'a> {
@@ -195,13 +207,12 @@ fn text(path: &Path) -> String {
 }
 
 /// The folder to work in. In memory where possible: the engines are measured, not the disk.
-fn scratch(options: &BenchOptions) -> Result<PathBuf, Failure> {
-    const NEEDED_BYTES: u64 = 12 << 30;
+fn scratch(options: &BenchOptions, needed_bytes: u64) -> Result<PathBuf, Failure> {
     let parent = options.folder.clone().unwrap_or_else(|| {
         let memory = PathBuf::from("/dev/shm");
         let free = nix::sys::statvfs::statvfs(&memory)
             .map_or(0, |found| found.blocks_available() * found.fragment_size());
-        if free >= NEEDED_BYTES || options.quick && free >= NEEDED_BYTES / 10 {
+        if free >= needed_bytes || options.quick && free >= needed_bytes / 10 {
             memory
         } else {
             env::temp_dir()

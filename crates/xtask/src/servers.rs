@@ -30,6 +30,7 @@ mod guard;
 mod installer;
 mod offers;
 mod processes;
+mod renew;
 mod run;
 
 mod azurite;
@@ -54,6 +55,7 @@ pub use self::bring_up::bring_up;
 pub use self::guard::Guard;
 pub use self::installer::Installer;
 pub use self::offers::{Server, file};
+pub use self::renew::{Servers, renew};
 pub use self::run::Run;
 use crate::failure::Failure;
 use crate::report;

@@ -14,6 +14,24 @@ const MEAN_FILE_BYTES: usize = 16 << 10;
 const FILES_PER_FOLDER: usize = 40;
 const QUICK: usize = 20;
 
+/// Writes so many files of incompressible data, which have so many bytes together.
+pub fn write_incompressible(folder: &Path, files: u64, bytes: u64) -> std::io::Result<()> {
+    fs::create_dir_all(folder)?;
+    (0..files).try_for_each(|number| {
+        let path = folder.join(format!("incompressible{number:02}"));
+        write_random(&path, (number + 1) << 32, bytes / files)
+    })
+}
+
+fn write_random(path: &Path, seed: u64, bytes: u64) -> std::io::Result<()> {
+    let mut random = Random(seed);
+    let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
+    for _ in 0..bytes / 8 {
+        file.write_all(&random.next().to_le_bytes())?;
+    }
+    file.flush()
+}
+
 /// The corpora of one bench folder. The small files have two states, original and changed by 1 %.
 pub struct Corpora {
     folder: PathBuf,
@@ -82,13 +100,7 @@ impl Corpora {
 
     fn generate(&self) -> std::io::Result<()> {
         fs::create_dir_all(self.large())?;
-        let mut random = Random(1);
-        let mut file =
-            BufWriter::with_capacity(1 << 20, File::create(self.large().join("incompressible"))?);
-        for _ in 0..self.large_bytes / 8 {
-            file.write_all(&random.next().to_le_bytes())?;
-        }
-        file.flush()?;
+        write_random(&self.large().join("incompressible"), 1, self.large_bytes)?;
         let vocabulary = Vocabulary::new();
         (0..self.small_files).try_for_each(|number| self.write_small(&vocabulary, number, 0))
     }

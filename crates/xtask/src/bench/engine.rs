@@ -125,16 +125,22 @@ impl Pinned {
         if self.cores == 0 {
             return command;
         }
-        let mut pinned = Command::new("taskset");
-        pinned.arg("-c").arg(format!("0-{}", self.cores - 1));
-        pinned.arg(command.get_program()).args(command.get_args());
-        for (name, value) in command.get_envs() {
-            if let Some(value) = value {
-                pinned.env(name, value);
-            }
-        }
-        pinned
+        let cores = format!("0-{}", self.cores - 1);
+        started_by("taskset", &["-c", &cores], &command)
     }
+}
+
+/// The same command, started by another program.
+pub fn started_by(program: &str, arguments: &[&str], command: &Command) -> Command {
+    let mut outer = Command::new(program);
+    outer.args(arguments);
+    outer.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        if let Some(value) = value {
+            outer.env(name, value);
+        }
+    }
+    outer
 }
 
 fn version_of(program: &Path) -> Result<String, Failure> {

@@ -13,9 +13,6 @@ use crate::failure::Failure;
 use crate::workspace::{read_text, write_text};
 use crate::{command, report};
 
-const BEGIN: &str = "<!-- bench: begin -->";
-const END: &str = "<!-- bench: end -->";
-
 /// The whole generated part: conditions, then one row per corpus, step and quantity.
 pub fn render(
     engines: &[Engine],
@@ -86,19 +83,23 @@ const QUANTITIES: [Quantity; 3] = [
     ),
 ];
 
-/// Puts the text between the markers of the document and leaves the rest alone.
-pub fn write(path: &Path, text: &str) -> Result<(), Failure> {
+/// Puts the text between the markers of a part of the document and leaves the rest alone.
+pub fn write(path: &Path, part: &str, text: &str) -> Result<(), Failure> {
+    let (begin, end) = (
+        format!("<!-- {part}: begin -->"),
+        format!("<!-- {part}: end -->"),
+    );
     let document = read_text(path)?;
     let parts = document
-        .split_once(BEGIN)
-        .and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
+        .split_once(&begin)
+        .and_then(|(before, rest)| Some((before, rest.split_once(&end)?.1)));
     let Some((before, after)) = parts else {
         return Err(Failure::Refused(format!(
-            "{} lacks `{BEGIN}` and `{END}`",
+            "{} lacks `{begin}` and `{end}`",
             path.display()
         )));
     };
-    write_text(path, &format!("{before}{BEGIN}\n\n{text}\n{END}{after}"))?;
+    write_text(path, &format!("{before}{begin}\n\n{text}\n{end}{after}"))?;
     report::line(&format!("wrote {}", path.display()));
     Ok(())
 }
@@ -140,7 +141,7 @@ fn combined(found: &[Measurement], corpus: &str, step: &str, engine: usize) -> U
 }
 
 /// Processor, number of processors, memory and kernel.
-fn machine() -> String {
+pub fn machine() -> String {
     let field = |file: &str, name: &str| {
         read_text(Path::new(file)).ok().and_then(|text| {
             let line = text.lines().find(|line| line.starts_with(name))?.to_owned();

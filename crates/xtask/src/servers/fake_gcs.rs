@@ -30,7 +30,8 @@ fn start(run: &Run, folder: &Path) -> Result<Vec<Server>, Failure> {
             .args(["-backend", "memory", "-scheme", scheme])
             .args(["-host", "127.0.0.1", "-port", &port.to_string()])
             .args(["-external-url", &format!("{scheme}://{host}:{port}")])
-            .args(["-public-host", &format!("{host}:{port}")]);
+            // Without a port, so that it answers behind a relay too.
+            .args(["-public-host", host]);
         command
     };
     let mut over_tls = listen("https", "localhost", tls);
