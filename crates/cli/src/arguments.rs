@@ -159,10 +159,20 @@ pub enum Verb {
     Key(verbs::key::KeyOptions),
     Unlock(verbs::unlock::UnlockOptions),
 
+    // The cluster.
+    Operator(Box<verbs::operator::OperatorArguments>),
+
     // The binary itself.
     Completions(verbs::completions::CompletionsOptions),
     Man(verbs::man::ManOptions),
     Crds(verbs::crds::CrdsOptions),
+}
+
+impl Verb {
+    /// Whether the verb runs in a cluster, where its log is what people read.
+    pub const fn is_service(&self) -> bool {
+        matches!(self, Self::Operator(_))
+    }
 }
 
 #[cfg(test)]

@@ -52,7 +52,11 @@ fn main() -> ExitCode {
     };
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let printer = Printer::new(arguments.global.json, verbosity, no_color);
-    init_log();
+    init_log(if arguments.verb.is_service() {
+        "info"
+    } else {
+        "off"
+    });
 
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -116,6 +120,7 @@ async fn dispatch(context: &Arc<Context>, verb: Verb) -> Result<Outcome, Failure
         Verb::Check(options) => verbs::check::run(context, &options).await,
         Verb::Key(options) => verbs::key::run(context, &options).await,
         Verb::Unlock(options) => verbs::unlock::run(context, &options).await,
+        Verb::Operator(options) => verbs::operator::run(context, *options).await,
         Verb::Completions(options) => verbs::completions::run(context, &options),
         Verb::Man(options) => verbs::man::run(context, &options),
         Verb::Crds(options) => verbs::crds::run(context, &options),
@@ -133,10 +138,11 @@ fn usage(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// Logs go to stderr and are off unless `STASH_LOG` asks for them (`STASH_LOG=debug`).
-fn init_log() {
+/// Logs go to stderr: those of services from `info` on, others none, unless `STASH_LOG` says otherwise
+/// (`STASH_LOG=debug`).
+fn init_log(default: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("STASH_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("off"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -1,4 +1,4 @@
-//! restic's verbs on one repository: each module holds its options and its run function.
+//! restic's verbs on one repository, and the roles in a cluster: each module holds its options and its run function.
 
 pub mod backup;
 pub mod restore;
@@ -19,6 +19,8 @@ pub mod init;
 pub mod key;
 pub mod prune;
 pub mod unlock;
+
+pub mod operator;
 
 pub mod completions;
 pub mod crds;

@@ -2,3 +2,22 @@
 //! RestoreSessions.
 //!
 //! It schedules, injects, watches and closes. It never opens a repository: that is the work of the agents it starts.
+//! Each controller is one file that drives, with `observe` (reads), `validate` and `plan` (pure) and `apply`
+//! (writes) beside it. Everything is level-based: a crash between two writes is healed by the next pass.
+
+pub mod context;
+pub mod controller;
+pub mod delays;
+pub mod events;
+pub mod failure;
+pub mod leader;
+pub mod metrics;
+mod run;
+pub mod servers;
+
+pub use context::{ImageOptions, OperatorOptions, WebhookOptions};
+pub use failure::OperatorError;
+pub use run::{connect, run};
+
+/// The field manager of everything that the operator writes.
+pub const FIELD_MANAGER: &str = "stash-operator";

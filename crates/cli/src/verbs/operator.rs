@@ -1,0 +1,73 @@
+//! `stash operator`: the controllers of a cluster.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use clap::Args;
+use operator::{ImageOptions, OperatorOptions, WebhookOptions};
+
+use crate::Context;
+use crate::failure::{Failure, Outcome};
+
+/// Run the controllers of a Kubernetes cluster: schedules, sidecars, Jobs and restores
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  stash operator --image ghcr.io/example/stash:1.0\n  KUBECONFIG=admin.conf stash operator --image stash:dev --webhook-url https://127.0.0.1:8443\n\nIn a cluster it is installed by the chart in deploy/chart, or by `kubectl apply -k deploy/`."
+)]
+pub struct OperatorArguments {
+    /// Image that sidecars, init containers and Jobs run, with tag or digest
+    #[arg(long, env = "STASH_IMAGE", value_name = "IMAGE")]
+    image: String,
+    /// When nodes pull the image
+    #[arg(long, default_value = "IfNotPresent", value_name = "POLICY", value_parser = ["Always", "IfNotPresent", "Never"])]
+    image_pull_policy: String,
+    /// Secret that nodes pull the image with; repeat for several
+    #[arg(long = "image-pull-secret", value_name = "NAME")]
+    image_pull_secrets: Vec<String>,
+    /// Namespace of the operator's own Lease and certificates; default: the one it runs in
+    #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE")]
+    namespace: Option<String>,
+    /// Name of this process among operators; default: the Pod's name
+    #[arg(long, env = "POD_NAME", value_name = "NAME")]
+    identity: Option<String>,
+    /// Port of health, readiness and metrics
+    #[arg(long, default_value_t = 8080, value_name = "PORT")]
+    metrics_port: u16,
+    /// Port of the webhooks; 0 serves none
+    #[arg(long, default_value_t = 8443, value_name = "PORT")]
+    webhook_port: u16,
+    /// Service in front of the webhooks
+    #[arg(long, default_value = "stash-webhook", value_name = "NAME")]
+    webhook_service: String,
+    /// Where the API server finds the webhooks of an operator that runs outside the cluster, as `https://HOST:PORT`
+    #[arg(long, value_name = "URL")]
+    webhook_url: Option<String>,
+    /// Work without waiting to lead; only where no other operator can be running
+    #[arg(long)]
+    no_leader_election: bool,
+}
+
+/// Runs until stopped.
+pub async fn run(context: &Context, arguments: OperatorArguments) -> Result<Outcome, Failure> {
+    let (client, own_namespace) = operator::connect().await?;
+    let any = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+    let options = OperatorOptions {
+        namespace: arguments.namespace.unwrap_or(own_namespace),
+        identity: arguments
+            .identity
+            .unwrap_or_else(|| format!("operator-{}", uuid::Uuid::new_v4())),
+        elects_leader: !arguments.no_leader_election,
+        image: ImageOptions {
+            name: arguments.image,
+            pull_policy: arguments.image_pull_policy,
+            pull_secrets: arguments.image_pull_secrets,
+        },
+        metrics_address: any(arguments.metrics_port),
+        webhook: (arguments.webhook_port != 0).then(|| WebhookOptions {
+            address: any(arguments.webhook_port),
+            service: arguments.webhook_service,
+            url: arguments.webhook_url,
+        }),
+    };
+    operator::run(client, options, context.cancel.clone()).await?;
+    Ok(Outcome::Done)
+}

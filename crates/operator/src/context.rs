@@ -1,0 +1,91 @@
+//! What every controller is given: the client, the options, and where it counts and tells.
+
+use std::net::SocketAddr;
+
+use kube_client::Client;
+
+use crate::delays::Delays;
+use crate::events::Events;
+use crate::metrics::Metrics;
+
+/// The image that sidecars, init containers and Jobs run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageOptions {
+    /// Its name with tag or digest.
+    pub name: String,
+    /// When a node pulls it: `Always`, `IfNotPresent` or `Never`.
+    pub pull_policy: String,
+    /// Secrets that nodes pull it with; they must exist where the Pods run.
+    pub pull_secrets: Vec<String>,
+}
+
+/// How the API server reaches the webhooks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhookOptions {
+    /// Where the operator listens.
+    pub address: SocketAddr,
+    /// Name of the Service in front of it, in the operator's namespace.
+    pub service: String,
+    /// Where the API server finds it instead, when the operator runs outside the cluster: `https://HOST:PORT`.
+    pub url: Option<String>,
+}
+
+/// What the operator is told at its start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperatorOptions {
+    /// The namespace of the operator: its Lease and its certificates lie there.
+    pub namespace: String,
+    /// Name of this process among others that may lead, such as its Pod's name.
+    pub identity: String,
+    /// Whether to wait for leadership. Off only where nobody else can be running.
+    pub elects_leader: bool,
+    /// What Pods run.
+    pub image: ImageOptions,
+    /// Where `/healthz`, `/readyz` and `/metrics` are served.
+    pub metrics_address: SocketAddr,
+    /// The webhooks; without them the controllers do everything alone.
+    pub webhook: Option<WebhookOptions>,
+}
+
+/// Shared by all controllers.
+#[derive(Debug)]
+pub struct Context {
+    /// The API server.
+    pub client: DebugClient,
+    /// What the operator was told.
+    pub options: OperatorOptions,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// What is told to users.
+    pub events: Events,
+    /// How long each object waits after a failure.
+    pub delays: Delays,
+}
+
+/// A client whose `Debug` says nothing: it holds credentials.
+#[derive(Clone)]
+pub struct DebugClient(pub Client);
+
+impl std::fmt::Debug for DebugClient {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Client")
+    }
+}
+
+impl Context {
+    /// Puts the parts together.
+    pub fn new(client: Client, options: OperatorOptions) -> Self {
+        Self {
+            events: Events::new(client.clone(), &options.identity),
+            client: DebugClient(client),
+            options,
+            metrics: Metrics::new(),
+            delays: Delays::new(),
+        }
+    }
+
+    /// A client for one more user.
+    pub fn client(&self) -> Client {
+        self.client.0.clone()
+    }
+}

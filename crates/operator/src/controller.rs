@@ -1,0 +1,107 @@
+//! Drives one controller: passes over objects, failures with growing delays, counting and logging in one place.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use api::k8s_openapi::api::core::v1::ObjectReference;
+use futures::StreamExt;
+use kube_client::Resource;
+use kube_runtime::Controller;
+use kube_runtime::controller::Action;
+use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
+
+use crate::context::Context;
+use crate::failure::{ReconcileError, chain};
+
+/// How many objects of one kind are worked on at the same time.
+const CONCURRENCY: u16 = 16;
+/// A burst of changes of one object is one pass.
+const DEBOUNCE: Duration = Duration::from_millis(50);
+/// Everything is looked at again so often, should a change ever have been missed.
+const RESYNC: Duration = Duration::from_mins(10);
+
+/// When to look at an object again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// When something changes, or by the rare look at everything.
+    OnChange,
+    /// After this time, or when something changes.
+    After(Duration),
+}
+
+/// `Kind namespace/name` of an object, for messages and as a key.
+pub fn named<K: Resource<DynamicType = ()>>(object: &K) -> String {
+    let meta = object.meta();
+    let name = meta.name.as_deref().unwrap_or_default();
+    match meta.namespace.as_deref() {
+        Some(namespace) => format!("{} {namespace}/{name}", K::kind(&())),
+        None => format!("{} {name}", K::kind(&())),
+    }
+}
+
+/// What events about an object point at.
+pub fn reference<K: Resource<DynamicType = ()>>(object: &K) -> ObjectReference {
+    object.object_ref(&())
+}
+
+/// Runs a controller until told to stop. `pass` brings one object to where it should be.
+pub async fn drive<K, Pass, Passing>(
+    name: &'static str,
+    controller: Controller<K>,
+    context: Arc<Context>,
+    stop: CancellationToken,
+    pass: Pass,
+) where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K::DynamicType: Eq + Hash + Clone + Debug + Unpin,
+    Pass: Fn(Arc<K>, Arc<Context>) -> Passing + Send + Sync + 'static,
+    Passing: Future<Output = Result<Again, ReconcileError>> + Send + 'static,
+{
+    let pass = Arc::new(pass);
+    let reconcile = move |object: Arc<K>, context: Arc<Context>| {
+        let pass = Arc::clone(&pass);
+        async move {
+            let key = named(object.as_ref());
+            let started = Instant::now();
+            let result = pass(object, Arc::clone(&context)).await;
+            context
+                .metrics
+                .passed(name, result.is_ok(), started.elapsed());
+            if result.is_ok() {
+                context.delays.forget(&key);
+            }
+            result.map(|again| match again {
+                Again::OnChange => Action::requeue(RESYNC),
+                Again::After(delay) => Action::requeue(delay.min(RESYNC)),
+            })
+        }
+    };
+    let on_error = |object: Arc<K>, error: &ReconcileError, context: Arc<Context>| {
+        let key = named(object.as_ref());
+        let delay = context.delays.after_failure(&key);
+        if error.is_conflict() {
+            tracing::debug!(object = key, "changed meanwhile; looking again");
+        } else {
+            tracing::warn!(object = key, error = chain(error), retry = ?delay, "a pass failed");
+        }
+        Action::requeue(delay)
+    };
+    controller
+        .with_config(
+            kube_runtime::controller::Config::default()
+                .concurrency(CONCURRENCY)
+                .debounce(DEBOUNCE),
+        )
+        .graceful_shutdown_on(async move { stop.cancelled().await })
+        .run(reconcile, on_error, context)
+        .for_each(|result| async move {
+            if let Err(error) = result {
+                tracing::debug!(controller = name, error = chain(&error), "controller");
+            }
+        })
+        .await;
+}

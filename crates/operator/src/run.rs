@@ -1,0 +1,143 @@
+//! The operator from its start to its end.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use api::v1beta1::BackupConfiguration;
+use futures::future::{self, Either};
+use kube_client::api::ListParams;
+use kube_client::{Api, Client, Config};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::context::{Context, OperatorOptions};
+use crate::failure::{OperatorError, chain, status_code};
+use crate::leader::Candidate;
+use crate::servers::{self, Readiness};
+
+/// A client of the cluster that `KUBECONFIG` names or that this process runs in; tells the namespace it belongs to.
+pub async fn connect() -> Result<(Client, String), OperatorError> {
+    let config = Config::infer()
+        .await
+        .map_err(|error| OperatorError::Configuration(error.into()))?;
+    let namespace = config.default_namespace.clone();
+    let client =
+        Client::try_from(config).map_err(|error| OperatorError::Configuration(error.into()))?;
+    Ok((client, namespace))
+}
+
+/// A controller at work.
+type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Runs until told to stop. Servers answer at once; controllers work while this process leads. Losing the lead is an
+/// error: the process ends and is started again by whoever runs it.
+pub async fn run(
+    client: Client,
+    options: OperatorOptions,
+    stop: CancellationToken,
+) -> Result<(), OperatorError> {
+    let context = Arc::new(Context::new(client, options));
+    let readiness = Readiness::default();
+    let ended = stop.child_token();
+    let serving = servers::serve(Arc::clone(&context), readiness.clone(), ended.clone());
+    let working = work(&context, &readiness, &ended);
+    let result = match future::select(Box::pin(serving), Box::pin(working)).await {
+        Either::Left((served, working)) => {
+            ended.cancel();
+            let worked = working.await;
+            served.and(worked)
+        }
+        Either::Right((worked, serving)) => {
+            ended.cancel();
+            let served = serving.await;
+            worked.and(served)
+        }
+    };
+    if result.is_ok() && !stop.is_cancelled() {
+        return Err(OperatorError::Ended {
+            part: "the operator",
+        });
+    }
+    result
+}
+
+async fn work(
+    context: &Arc<Context>,
+    readiness: &Readiness,
+    stop: &CancellationToken,
+) -> Result<(), OperatorError> {
+    check_definitions(context, stop).await?;
+    readiness.set();
+    let mut candidate = Candidate::new(Arc::clone(context));
+    if !context.options.elects_leader {
+        context.metrics.set_leading(true);
+        control(context, stop).await;
+        return Ok(());
+    }
+    if !candidate.wait(stop).await {
+        return Ok(());
+    }
+    // Controllers stop before the Lease is given back, so that two leaders never overlap.
+    let leading = stop.child_token();
+    let keep_until = CancellationToken::new();
+    let controlling = async {
+        control(context, &leading).await;
+        keep_until.cancel();
+    };
+    let keeping = async {
+        let kept = candidate.keep(&keep_until).await;
+        leading.cancel();
+        kept
+    };
+    let ((), kept) = future::join(controlling, keeping).await;
+    kept
+}
+
+/// Waits for the API server, and refuses to go on where our kinds are not defined.
+async fn check_definitions(
+    context: &Arc<Context>,
+    stop: &CancellationToken,
+) -> Result<(), OperatorError> {
+    let configurations: Api<BackupConfiguration> = Api::all(context.client());
+    loop {
+        match configurations
+            .list_metadata(&ListParams::default().limit(1))
+            .await
+        {
+            Ok(_) => return Ok(()),
+            Err(error) if status_code(&error) == Some(404) => {
+                return Err(OperatorError::NoDefinition {
+                    kind: "BackupConfiguration",
+                });
+            }
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "the API server cannot be used yet");
+            }
+        }
+        let delay = context.delays.after_failure("API server");
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = tokio::time::sleep(delay) => {}
+        }
+    }
+}
+
+/// All controllers, until told to stop. A controller ends only then; should one break, the others stop as well.
+async fn control(context: &Arc<Context>, stop: &CancellationToken) {
+    let stop = stop.child_token();
+    let mut running: JoinSet<()> = controllers(context, &stop).into_iter().collect();
+    while let Some(ended) = running.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(%error, "a controller broke; the operator stops");
+        }
+        stop.cancel();
+    }
+}
+
+/// The controllers; each is described in its own module.
+fn controllers(context: &Arc<Context>, stop: &CancellationToken) -> Vec<Work> {
+    let _ = context;
+    let stop = stop.clone();
+    vec![Box::pin(async move { stop.cancelled().await })]
+}
