@@ -29,7 +29,18 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
     ]
     .into_iter()
     .map(with_quantities)
+    .map(kept_by_helm)
     .collect()
+}
+
+/// With a definition go all its objects: removing a Helm release must not remove it.
+fn kept_by_helm(mut definition: CustomResourceDefinition) -> CustomResourceDefinition {
+    definition
+        .metadata
+        .annotations
+        .get_or_insert_default()
+        .insert("helm.sh/resource-policy".to_owned(), "keep".to_owned());
+    definition
 }
 
 /// Gives the quantities of a definition their pattern, which their Rust type does not carry.

@@ -14,6 +14,7 @@ mod storage;
 mod values;
 mod verbs;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -146,6 +147,7 @@ fn init_log(default: &str) {
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .finish();
     // Only fails when a subscriber is set already, which nobody else does.
     let _ = tracing::subscriber::set_global_default(subscriber);

@@ -1,6 +1,7 @@
 //! Documents that are generated from the code and committed with it.
 //!
-//! `docs/reference/cli.md` is what `stash` says about itself: the help of every verb.
+//! `docs/reference/cli.md` is what `stash` says about itself: the help of every verb. What a cluster gets is printed by
+//! `stash` too.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -47,10 +48,13 @@ fn documents(workspace: &Workspace) -> Result<Vec<(String, String)>, Failure> {
         "stash",
     ]))?;
     let stash = workspace.target_folder()?.join("debug/stash");
-    Ok(vec![(
-        "docs/reference/cli.md".to_owned(),
-        command_line(&stash)?,
-    )])
+    Ok(vec![
+        ("docs/reference/cli.md".to_owned(), command_line(&stash)?),
+        (
+            "deploy/chart/files/crds.yaml".to_owned(),
+            output_of(&stash, &["crds", "--output=yaml"])?,
+        ),
+    ])
 }
 
 /// One section per verb, in the order of the help.
@@ -76,6 +80,11 @@ fn command_line(stash: &Path) -> Result<String, Failure> {
         open.append(&mut inner);
     }
     Ok(text)
+}
+
+/// What the program prints.
+fn output_of(stash: &Path, arguments: &[&str]) -> Result<String, Failure> {
+    command::output(Command::new(stash).args(arguments))
 }
 
 /// The long help, independent of this machine's terminal and environment.

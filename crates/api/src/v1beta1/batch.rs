@@ -57,6 +57,7 @@ fn parallel() -> Option<ExecutionOrder> {
 pub struct BackupBatchSpec {
     /// The targets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
     pub members: Vec<BackupBatchMember>,
     /// When: as in a BackupConfiguration.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -177,6 +178,7 @@ pub struct RestoreBatchSpec {
     pub repository: RepositoryRef,
     /// The targets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
     pub members: Vec<RestoreBatchMember>,
     /// In which order the members run.
     #[serde(default = "parallel")]

@@ -32,9 +32,9 @@ pub struct BackupTarget {
     pub reference: Option<TargetRef>,
     /// Absolute paths of directories or files; one snapshot each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 256), inner(length(max = 4096)))]
+    #[schemars(length(max = 256), inner(length(max = 1024)))]
     #[x_kube(validation = Rule::new(
-        "self.all(p, p.startsWith('/') && !('/' + p + '/').contains('/../'))"
+        "self.all(p, p.startsWith('/') && !p.endsWith('/..') && !p.contains('/../'))"
     ).message("paths must be absolute and without `..`"))]
     pub paths: Vec<String>,
     /// Volumes of the target's Pods to mount where the backup runs.
