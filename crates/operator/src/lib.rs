@@ -10,8 +10,10 @@ pub mod controller;
 pub mod delays;
 pub mod events;
 pub mod failure;
+pub mod inject;
 pub mod leader;
 pub mod metrics;
+pub mod pod_parts;
 mod run;
 pub mod servers;
 

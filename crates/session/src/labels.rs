@@ -35,6 +35,8 @@ pub const RESTORE_INVOKER: &str = "stash.appscode.com/last-applied-restore-invok
 pub const RESTORE_INVOKER_KIND: &str = "stash.appscode.com/last-applied-restore-invoker-kind";
 /// On a Pod template: a digest of everything that the init container's injection put there.
 pub const RESTORE_INVOKER_HASH: &str = "stash.appscode.com/last-applied-restore-invoker-hash";
+/// On a workload: the Secrets for pulling our image that were added to its Pods, separated by commas.
+pub const ADDED_PULL_SECRETS: &str = "stash.appscode.com/added-image-pull-secrets";
 
 /// Labels of everything that belongs to an invoker: the user's own labels, and what says whose it is.
 pub fn of_invoker(
