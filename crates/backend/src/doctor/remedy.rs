@@ -19,8 +19,12 @@ pub const fn remedy(kind: ErrorKind, operation: Operation) -> &'static str {
         (ErrorKind::PermissionDenied, Operation::List) => {
             "Allow these credentials to list (s3:ListBucket, storage.objects.list, Storage Blob Data Reader)."
         }
-        (ErrorKind::PermissionDenied, Operation::Read | Operation::Stat) => {
+        (ErrorKind::PermissionDenied, Operation::Read) => {
             "Allow these credentials to read (s3:GetObject, storage.objects.get, Storage Blob Data Reader)."
+        }
+        (ErrorKind::PermissionDenied, Operation::Stat) => {
+            "Allow these credentials to read (s3:GetObject, storage.objects.get, Storage Blob Data Reader), and to list \
+             (s3:ListBucket): without that Amazon does not say whether an object exists."
         }
         (ErrorKind::PermissionDenied, Operation::Write) => {
             "Allow these credentials to write (s3:PutObject, storage.objects.create, Storage Blob Data Contributor)."

@@ -33,6 +33,7 @@ pub(super) fn kind_of(status: StatusCode, code: Option<&str>, message: Option<&s
         | "SignatureDoesNotMatch"
         | "ExpiredToken"
         | "InvalidToken"
+        | "InvalidTokenId"
         | "TokenRefreshRequired"
         | "InvalidClientTokenId"
         | "UnrecognizedClientException"
@@ -93,11 +94,13 @@ fn is_garage_not_knowing_us(message: Option<&str>) -> bool {
     })
 }
 
-/// MinIO has no code of its own for a locked object.
+/// MinIO and Ceph have no code of their own for a locked object.
 fn is_locked(message: Option<&str>) -> bool {
     message.is_some_and(|message| {
         let message = message.to_ascii_lowercase();
-        message.contains("worm protected") || message.contains("object lock and cannot")
+        ["worm protected", "object lock and cannot", "by object lock"]
+            .iter()
+            .any(|words| message.contains(words))
     })
 }
 
