@@ -3,6 +3,7 @@
 
 mod place;
 mod places;
+mod refused;
 
 use std::fs;
 use std::path::Path;

@@ -118,6 +118,18 @@ impl Scene {
         self.run(self.command(arguments))
     }
 
+    /// As [`Self::stash`], where it must fail; returns everything that it said.
+    pub fn stash_fails<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> String {
+        let mut command = self.command(arguments);
+        let output = command.output().unwrap();
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let said = format!("{stdout}\n{stderr}\n");
+        self.told.borrow_mut().push_str(&said);
+        assert_eq!(output.status.code(), Some(1), "{command:?}: {said}");
+        said
+    }
+
     /// Runs our program as a user of restic's verbs does.
     pub fn on_repository<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> String {
         let mut command = self.command(["--no-cache", "-r", &self.place.repository]);

@@ -24,7 +24,7 @@ fn the_example_of_a_folder_runs() {
     });
 }
 
-fn s3(server: &Server) -> Place {
+pub fn s3(server: &Server) -> Place {
     let bucket = fresh("stash");
     let (key, secret) = (
         server.value("access_key_id"),
