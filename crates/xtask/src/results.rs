@@ -2,7 +2,7 @@
 //!
 //! Tests add a JSON line for each thing that passed to the file named by `STASH_TEST_REPORT`:
 //! `{"backend": "s3", "server": "MinIO 2026-02-12", "check": "cycle", "result": "passed"}`. A check is one of
-//! [`COLUMNS`], or `auth:FORM`. What was not run, or failed, leaves no line and so no word in the table.
+//! [`COLUMNS`], or `auth:FORM`, a form of credentials that the server took. What was not run, or failed, leaves no line and so no word in the table.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;

@@ -12,6 +12,8 @@ use serde_json::json;
 
 use server::{Place, name_of, place_or_skip};
 
+use crate::results::form_works;
+
 #[tokio::test]
 async fn every_method_does_what_the_trait_says() {
     let Some(place) = place_or_skip().await else {
@@ -77,6 +79,7 @@ async fn every_method_does_what_the_trait_says() {
     let failed = backend.remove_many(&all).await;
     assert!(failed.is_empty(), "{failed:?}");
     assert_eq!(place.versions("").await, Vec::<String>::new());
+    form_works("b2", &place.server, "application key");
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ mod local_refused;
 mod nfs;
 mod probe;
 mod rest;
+mod results;
 mod retry;
 mod s3;
 mod storage;

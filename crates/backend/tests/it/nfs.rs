@@ -3,6 +3,8 @@
 use testkit::servers::offered;
 use testkit::uml;
 
+use crate::results;
+
 #[test]
 fn the_folder_passes_its_tests_on_nfs() {
     let Some(nfs) = offered("nfs") else { return };
@@ -15,4 +17,7 @@ ls -A /tmp/nfs";
     assert_eq!(ended.code, Some(0), "{}", ended.output);
     assert!(ended.output.contains("vers=4.2"), "{}", ended.output);
     assert!(ended.output.contains("test result: ok"), "{}", ended.output);
+    let name = "conformance::subjects::local::the_local_folder_conforms ... ok";
+    assert!(ended.output.contains(name), "{}", ended.output);
+    results::passed("local", &nfs.title(), "conformance");
 }

@@ -9,6 +9,8 @@ use sha2::{Digest, Sha256};
 use testkit::servers::{Server, offered};
 use testkit::stub::{StubServer, json, reply};
 
+use crate::results::form_works;
+
 fn backend(url: &str, http: &HttpOptions) -> RestBackend {
     RestBackend::new(RestOptions::parse(url, &Variables::new()).unwrap(), http).unwrap()
 }
@@ -96,6 +98,7 @@ async fn an_open_server_serves_with_and_without_tls() {
         works(&backend).await;
         removes_everything(&backend).await;
     }
+    form_works("rest", &server, "none");
 }
 
 #[tokio::test]
@@ -122,6 +125,7 @@ async fn users_reach_their_own_repositories_only_and_no_password_is_shown() {
     );
     works(&own).await;
     removes_everything(&own).await;
+    form_works("rest", &server, "user and password");
 
     let other = url_of(
         &server,

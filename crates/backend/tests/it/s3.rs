@@ -2,8 +2,12 @@
 //! objects. What it shares with the other services is in `conformance`.
 
 mod credentials;
+mod locked;
 mod objects;
 mod place;
+mod policies;
+mod raw;
+mod real_forms;
 mod sharing;
 
 use backend::{HttpOptions, S3Backend, S3Options, Variables};

@@ -12,6 +12,8 @@ use testkit::Scratch;
 use testkit::servers::{Server, offered};
 use testkit::stub::{StubServer, json as answer};
 
+use crate::results::form_works;
+
 use super::{
     CLIENT_SECRET, application, backend, container, giving, good, object, reasons, refused, works,
 };
@@ -52,7 +54,11 @@ fn header<'a>(request: &'a Request<Bytes>, name: &str) -> Option<&'a str> {
 }
 
 /// Stores with a token of this stub, for which it is asked once. Gives the question.
-async fn asked_once(server: &Server, stub: &StubServer, more: &[(&str, &str)]) -> Request<Bytes> {
+async fn asked_once(
+    (server, form): (&Server, &str),
+    stub: &StubServer,
+    more: &[(&str, &str)],
+) -> Request<Bytes> {
     let backend = backend(
         server,
         &container(server, server.https()).await,
@@ -64,6 +70,7 @@ async fn asked_once(server: &Server, stub: &StubServer, more: &[(&str, &str)]) -
         "nothing is asked for before it is needed"
     );
     works(&backend).await;
+    form_works("azure", server, form);
     let mut asked = stub.requests();
     assert_eq!(asked.len(), 1, "one token serves for all requests");
     asked.remove(0)
@@ -76,7 +83,7 @@ async fn an_application_with_a_secret_stores() {
     };
     let stub = giving(vec![good(&server)]);
     let url = format!("{}/", stub.url());
-    let asked = asked_once(&server, &stub, &application(&url)).await;
+    let asked = asked_once((&server, "client secret*"), &stub, &application(&url)).await;
     assert_eq!(asked.method(), "POST");
     assert_eq!(asked.uri().path(), "/the-tenant/oauth2/v2.0/token");
     assert_eq!(
@@ -99,7 +106,12 @@ async fn a_workload_identity_stores() {
     let file = token_file(&scratch);
     let stub = giving(vec![good(&server)]);
     let url = stub.url();
-    let asked = asked_once(&server, &stub, &federated(&file, &url)).await;
+    let asked = asked_once(
+        (&server, "workload identity*"),
+        &stub,
+        &federated(&file, &url),
+    )
+    .await;
     assert_eq!(asked.uri().path(), "/the-tenant/oauth2/v2.0/token");
     assert_eq!(
         form(&asked),
@@ -128,7 +140,7 @@ async fn a_managed_identity_of_the_machine_stores() {
             ("AZURE_POD_IDENTITY_AUTHORITY_HOST", url.as_str()),
             ("AZURE_CLIENT_ID", client_id),
         ];
-        let asked = asked_once(&server, &stub, &more).await;
+        let asked = asked_once((&server, "managed identity*"), &stub, &more).await;
         assert_eq!(asked.method(), "GET");
         assert_eq!(header(&asked, "metadata"), Some("true"));
         let mut expected = "/metadata/identity/oauth2/token?api-version=2018-02-01\
@@ -158,7 +170,7 @@ async fn a_managed_identity_of_a_service_stores() {
         ("IDENTITY_ENDPOINT", endpoint.as_str()),
         ("IDENTITY_HEADER", "the-header-secret"),
     ];
-    let asked = asked_once(&server, &stub, &more).await;
+    let asked = asked_once((&server, "managed identity of App Service*"), &stub, &more).await;
     assert_eq!(
         header(&asked, "x-identity-header"),
         Some("the-header-secret")

@@ -25,6 +25,7 @@ async fn a_key_of_the_account_makes_the_container_and_serves() {
         backend.create().await.unwrap();
         works(&backend).await;
     }
+    crate::results::form_works("azure", &server, "account key");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use ring::hmac;
 use testkit::servers::{Server, offered};
 
 use super::{backend, container, fresh, object, reasons, refused, shown, works};
+use crate::results::form_works;
 
 const VERSION: &str = "2020-08-04";
 
@@ -77,6 +78,7 @@ async fn a_signature_of_the_account_makes_the_container_and_serves() {
         backend.create().await.unwrap();
         works(&backend).await;
     }
+    form_works("azure", &server, "SAS of the account");
 }
 
 #[tokio::test]
@@ -89,6 +91,7 @@ async fn a_signature_of_the_container_serves_it_and_makes_none() {
     let backend = with(&server, &there, &sas);
     backend.create().await.unwrap();
     works(&backend).await;
+    form_works("azure", &server, "SAS of the container");
 
     let missing = fresh();
     let sas = container_sas(&server, &missing, "racwdl", 10);

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::server::{Place, name_of, place_or_skip};
 use super::{assert_kind, write};
+use crate::results::form_works;
 
 /// The failure of each method.
 async fn failures(backend: &impl Backend) -> Vec<BackendError> {
@@ -117,6 +118,7 @@ async fn limited_keys_work_within_their_limits_and_say_them_outside() {
         );
         let handle = write(&place, &backend).await.unwrap();
         backend.remove(&handle).await.unwrap();
+        form_works("b2", &place.server, &format!("key limited to a {key}"));
     }
     let restricted = place.server.value("restricted_bucket").to_owned();
     let key = (

@@ -1,16 +1,12 @@
 //! What came out of the checks, for the table in `docs/backends.md`.
 
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::time::Duration;
 
 use serde_json::json;
 use tokio::task::JoinError;
 
 use super::subject::{Extent, Subject};
-
-/// Names the file that gets a JSON line per check.
-const VARIABLE: &str = "STASH_TEST_REPORT";
+use crate::results;
 
 pub enum Outcome {
     Passed,
@@ -95,10 +91,7 @@ fn record(subject: &Subject, check: &str, outcome: &Outcome, time: Duration) {
             subject.backend, subject.server
         );
     }
-    let Some(path) = std::env::var_os(VARIABLE) else {
-        return;
-    };
-    let line = json!({
+    results::append(&json!({
         "backend": subject.backend,
         "server": subject.title,
         "entry": subject.server,
@@ -106,15 +99,7 @@ fn record(subject: &Subject, check: &str, outcome: &Outcome, time: Duration) {
         "result": word,
         "detail": detail,
         "seconds": time.as_secs_f32(),
-    });
-    // One call per line, so that the lines of tests that run at once stay whole.
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path)
-        .unwrap()
-        .write_all(format!("{line}\n").as_bytes())
-        .unwrap();
+    }));
 }
 
 /// Why a check panicked.

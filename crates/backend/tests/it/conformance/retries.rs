@@ -8,7 +8,7 @@ use futures::future::join_all;
 use testkit::proxy::{Answer, Effect, Fault, Injected};
 use testkit::{Calls, Random};
 
-use super::subject::{Object, Weather};
+use super::subject::{Object, STALL_TIMEOUT, Weather};
 use super::{Subject, Verdict};
 
 const NO_NETWORK: Verdict = Verdict::Skipped("it is not reached over TCP");
@@ -176,7 +176,8 @@ pub async fn weather_that_stays_ends_at_the_deadline(subject: Arc<Subject>) -> V
         return NO_NETWORK;
     };
     let weather = subject.behind_proxy(network).await;
-    let backend = patient(&weather.backend, Duration::from_secs(1));
+    // Long enough for a second attempt after one that hung.
+    let backend = patient(&weather.backend, 2 * STALL_TIMEOUT);
     let Object { handle, data } = Object::new(FileKind::Pack, 72, SIZE);
     for effect in [
         Effect::Answer(Answer::new(503)),

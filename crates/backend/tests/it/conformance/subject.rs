@@ -163,8 +163,8 @@ impl Subject {
     }
 }
 
-/// How long a standstill lasts in bad weather.
-pub const STALL_TIMEOUT: Duration = Duration::from_millis(700);
+/// How long a standstill lasts in bad weather: more than a server takes on a busy machine.
+pub const STALL_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// One repository's place by two ways.
 pub struct Weather {

@@ -11,11 +11,13 @@ use testkit::stub::{self, reply};
 
 use super::front::{Front, SUBJECT_TOKEN, invalid_grant};
 use super::{backend, fresh_bucket, object, shown};
+use crate::results::form_works;
 
 const CLOCK_WORDS: &str = "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. \
                            Check your iat and exp values in the JWT claim.";
 
 struct Case {
+    server: Server,
     front: Front,
     bucket: String,
     scratch: Scratch,
@@ -24,6 +26,7 @@ struct Case {
 impl Case {
     fn new(server: &Server) -> Self {
         Self {
+            server: server.clone(),
             front: Front::before(server),
             bucket: fresh_bucket(),
             scratch: Scratch::new(),
@@ -55,7 +58,7 @@ impl Case {
     }
 
     /// A repository's day with one token, then with another when the first is refused.
-    async fn works(&self, backend: &GcsBackend) {
+    async fn works(&self, backend: &GcsBackend, form: &str) {
         backend.create().await.unwrap();
         let (handle, data) = object(FileKind::Key, "a key");
         backend.write(&handle, data.clone()).await.unwrap();
@@ -68,6 +71,7 @@ impl Case {
         assert!(reads.into_iter().all(|read| read.unwrap() == data));
         assert_eq!(self.front.asked(), 2 * asked, "not one renewal for all");
         self.assert_hidden(&format!("{backend:?} {}", backend.location()));
+        form_works("gcs", &self.server, form);
     }
 
     /// The next use fails so, within one attempt, and shows nothing that is secret.
@@ -94,18 +98,19 @@ async fn a_key_of_a_service_account_works_as_text_and_as_a_file() {
         return;
     };
     let case = Case::new(&server);
-    case.works(&case.with_text(&case.front.service_account()))
+    let form = "key of a service account*";
+    case.works(&case.with_text(&case.front.service_account()), form)
         .await;
     let case = Case::new(&server);
-    case.works(&case.with_file(&case.front.service_account()))
+    case.works(&case.with_file(&case.front.service_account()), form)
         .await;
 }
 
 #[tokio::test]
 async fn a_login_of_a_user_works() {
     let Some(case) = Case::offered() else { return };
-    case.works(&case.with_file(&case.front.authorized_user()))
-        .await;
+    let backend = case.with_file(&case.front.authorized_user());
+    case.works(&backend, "login of a user*").await;
 }
 
 #[tokio::test]
@@ -116,7 +121,7 @@ async fn the_metadata_server_works_and_must_be_googles() {
     let case = Case::new(&server);
     let host = case.front.host();
     let backend = case.backend(&[("GCE_METADATA_HOST", &host)]);
-    case.works(&backend).await;
+    case.works(&backend, "metadata server*").await;
     let case = Case::new(&server);
     let host = case.front.host();
     case.front.is_somebody_else();
@@ -130,13 +135,16 @@ async fn another_identity_works_from_files_and_urls_with_and_without_impersonati
     let Some(server) = offered("fake-gcs") else {
         return;
     };
-    for is_impersonating in [false, true] {
+    for (is_impersonating, form) in [
+        (false, "workload identity*"),
+        (true, "workload identity with impersonation*"),
+    ] {
         let case = Case::new(&server);
         let subject = case.scratch.join("subject");
         fs::write(&subject, format!("{SUBJECT_TOKEN}\n")).unwrap();
         let source = json!({"file": subject});
         let text = case.front.external_account(&source, is_impersonating);
-        case.works(&case.with_file(&text)).await;
+        case.works(&case.with_file(&text), form).await;
 
         let case = Case::new(&server);
         let subject = case.scratch.join("subject");
@@ -144,14 +152,14 @@ async fn another_identity_works_from_files_and_urls_with_and_without_impersonati
         let format = json!({"type": "json", "subject_token_field_name": "token"});
         let source = json!({"file": subject, "format": format});
         let text = case.front.external_account(&source, is_impersonating);
-        case.works(&case.with_text(&text)).await;
+        case.works(&case.with_text(&text), form).await;
 
         let case = Case::new(&server);
         let format = json!({"type": "json", "subject_token_field_name": "value"});
         let url = format!("{}/subject", case.front.url());
         let source = json!({"url": url, "headers": {"X-Subject": "yes"}, "format": format});
         let text = case.front.external_account(&source, is_impersonating);
-        case.works(&case.with_text(&text)).await;
+        case.works(&case.with_text(&text), form).await;
     }
 }
 
@@ -182,6 +190,10 @@ async fn a_token_of_the_users_own_is_used_as_it_is() {
     let asked = case.front.asked();
     let backend = case.backend(&[("GOOGLE_ACCESS_TOKEN", &format!("{token}\n"))]);
     backend.create().await.unwrap();
+    let (handle, data) = object(FileKind::Key, "a key");
+    backend.write(&handle, data.clone()).await.unwrap();
+    assert_eq!(backend.read(&handle).await.unwrap(), data);
+    form_works("gcs", &case.server, "access token*");
     case.front.expire_all();
     let requests = case.front.paths().len();
     // The front repeats the token in its refusal.

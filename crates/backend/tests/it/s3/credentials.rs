@@ -13,6 +13,7 @@ use testkit::servers::offered;
 use testkit::stub::{StubServer, json, reply};
 
 use super::{backend, backend_with, fresh, keys_of, plain, trusting, variables};
+use crate::results::form_works;
 
 const EMPTY_LIST: &str = "<ListBucketResult></ListBucketResult>";
 const FAR: &str = "2100-01-01T00:00:00Z";
@@ -126,6 +127,7 @@ async fn a_web_identity_becomes_keys_at_the_token_service() {
         let place = format!("{address}/{}", fresh());
         writes_and_reads(&backend(&place, &variables, &trusting(&server))).await;
     }
+    form_works("s3", &server, "web identity");
 }
 
 #[tokio::test]
@@ -405,6 +407,7 @@ async fn the_role_of_a_virtual_machine_is_asked_with_a_session() {
     let variables = variables(&[("AWS_EC2_METADATA_SERVICE_ENDPOINT", server.http())]);
     let place = format!("{}/{}", server.http(), fresh());
     writes_and_reads(&backend(&place, &variables, &plain())).await;
+    form_works("s3", &server, "instance role");
 }
 
 #[tokio::test]
@@ -498,26 +501,6 @@ async fn a_role_that_is_refused_is_not_replaced_by_the_keys_below_it() {
     assert_eq!(error.kind, ErrorKind::PermissionDenied, "{error:?}");
     assert!(words(&error).contains("role/backup"), "{}", words(&error));
     assert!(store.requests().is_empty());
-}
-
-#[tokio::test]
-async fn a_role_works_at_real_token_services() {
-    for name in ["moto", "minio"] {
-        let Some(server) = offered(name) else {
-            continue;
-        };
-        let variables = variables(&[
-            ("AWS_ACCESS_KEY_ID", server.value("access_key_id")),
-            ("AWS_SECRET_ACCESS_KEY", server.value("secret_access_key")),
-            (
-                "RESTIC_AWS_ASSUME_ROLE_ARN",
-                "arn:aws:iam::123456789012:role/backup",
-            ),
-            ("RESTIC_AWS_ASSUME_ROLE_STS_ENDPOINT", server.http()),
-        ]);
-        let place = format!("{}/{}", server.http(), fresh());
-        writes_and_reads(&backend(&place, &variables, &plain())).await;
-    }
 }
 
 #[tokio::test]

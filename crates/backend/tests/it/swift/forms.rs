@@ -8,6 +8,7 @@ use testkit::stub::{StubServer, json as answer, reply};
 
 use super::server::{Account, Place, Settings, revoke, token_of, version_1, version_3};
 use super::{assert_works, failure};
+use crate::results::form_works;
 
 /// Swift behind Keystone, and Keystone.
 fn both() -> Option<(Server, Server)> {
@@ -34,6 +35,7 @@ async fn version_1_works_and_wrong_keys_are_refused() {
     };
     let place = Place::new(version_1(&server, "user"));
     assert_works(&place).await;
+    form_works("swift", &server, "version 1");
     for (name, value) in [("ST_KEY", "not-the-key"), ("ST_USER", "test:nobody")] {
         let error = failure(&place.with(name, value)).await;
         assert_eq!(error.kind, ErrorKind::Unauthenticated, "{error:?}");
@@ -53,7 +55,7 @@ async fn version_1_works_and_wrong_keys_are_refused() {
 
 #[tokio::test]
 async fn version_3_takes_a_password_by_names_and_by_ids() {
-    let Some((keystone, _)) = both() else {
+    let Some((keystone, swift)) = both() else {
         return;
     };
     let place = Place::new(version_3(&keystone, ""));
@@ -67,6 +69,7 @@ async fn version_3_takes_a_password_by_names_and_by_ids() {
         ],
     );
     assert_works(&Place::new(by_ids)).await;
+    form_works("swift", &swift, "password (version 3)");
     let root = place.with("OS_AUTH_URL", keystone.http());
     assert_works(&root).await;
     for (name, value) in [
@@ -83,7 +86,7 @@ async fn version_3_takes_a_password_by_names_and_by_ids() {
 
 #[tokio::test]
 async fn an_application_credential_is_known_by_id_and_by_name() {
-    let Some((keystone, _)) = both() else {
+    let Some((keystone, swift)) = both() else {
         return;
     };
     let secret = (
@@ -99,9 +102,13 @@ async fn an_application_credential_is_known_by_id_and_by_name() {
         ("OS_USER_DOMAIN_NAME", keystone.value("user_domain")),
         secret,
     ];
-    for form in [by_id.as_slice(), &by_name] {
+    for (form, words) in [
+        (by_id.as_slice(), "application credential by id"),
+        (&by_name, "application credential by name"),
+    ] {
         let place = Place::new(as_other(&keystone, form));
         assert_works(&place).await;
+        form_works("swift", &swift, words);
         // A password that would do is not used instead.
         let wrong = place
             .with("OS_APPLICATION_CREDENTIAL_SECRET", "not-the-secret")
@@ -116,7 +123,7 @@ async fn an_application_credential_is_known_by_id_and_by_name() {
 
 #[tokio::test]
 async fn a_trust_lets_another_user_in() {
-    let Some((keystone, _)) = both() else {
+    let Some((keystone, swift)) = both() else {
         return;
     };
     let trustee = [
@@ -127,6 +134,7 @@ async fn a_trust_lets_another_user_in() {
     let place = Place::new(as_other(&keystone, &trustee));
     let trusted = place.with("OS_TRUST_ID", keystone.value("trust_id"));
     assert_works(&trusted).await;
+    form_works("swift", &swift, "trust");
     // Without a project there is no catalogue.
     let error = failure(&place).await;
     assert_eq!(error.kind, ErrorKind::Permanent, "{error:?}");
@@ -146,6 +154,7 @@ async fn a_token_is_used_with_its_address_until_it_is_revoked() {
     let all = settings.into_iter().chain(version_3(&keystone, ""));
     let place = Place::trusting(all.collect(), &swift);
     assert_works(&place).await;
+    form_works("swift", &swift, "token");
     revoke(&keystone, &token).await;
     let error = failure(&place).await;
     assert_eq!(error.kind, ErrorKind::Unauthenticated, "{error:?}");
@@ -242,6 +251,7 @@ async fn version_2_names_the_tenant_and_reads_the_catalogue() {
     for url in [keystone.url(), format!("{}/v2.0/", keystone.url())] {
         let place = Place::new(settings(&url));
         assert_works(&place).await;
+        form_works("swift", &server, "password (version 2)*");
         assert_works(&place.with("OS_REGION_NAME", "north")).await;
         let error = failure(&place.with("OS_REGION_NAME", "south")).await;
         assert!(format!("{error:?}").contains("north"), "{error:?}");
