@@ -25,6 +25,11 @@ use crate::serving::Serving;
 
 pub use fault::{Answer, Effect, Fault, Injected};
 
+/// How often an address is tried that a passing connection may have.
+const RESERVE_ATTEMPTS: usize = 100;
+/// The pause between two such attempts.
+const RESERVE_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+
 /// A request as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
@@ -288,7 +293,7 @@ async fn run(
                 match order {
                     Order::Refuse if listener.is_some() => {
                         drop(listener.take());
-                        reserved = Some(reserve(address));
+                        reserved = Some(reserve(address).await);
                         clients.shutdown().await;
                     }
                     Order::Accept if listener.is_none() => {
@@ -303,16 +308,25 @@ async fn run(
     }
 }
 
-fn reserve(address: SocketAddr) -> TcpSocket {
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()
-    } else {
-        TcpSocket::new_v6()
-    };
-    let socket = socket.unwrap();
-    socket.set_reuseaddr(true).unwrap();
-    socket.bind(address).unwrap();
-    socket
+/// Keeps the address while nobody listens at it. Somebody's outgoing connection may have the port for a moment.
+async fn reserve(address: SocketAddr) -> TcpSocket {
+    for _ in 0..RESERVE_ATTEMPTS {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()
+        } else {
+            TcpSocket::new_v6()
+        };
+        let socket = socket.unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        match socket.bind(address) {
+            Ok(()) => return socket,
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                tokio::time::sleep(RESERVE_PAUSE).await;
+            }
+            Err(error) => panic!("cannot keep {address}: {error}"),
+        }
+    }
+    panic!("{address} is taken by somebody else");
 }
 
 async fn accept(listener: Option<&TcpListener>) -> TcpStream {
