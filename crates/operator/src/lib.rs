@@ -16,6 +16,8 @@ pub mod metrics;
 pub mod pod_parts;
 mod run;
 pub mod servers;
+pub mod stores;
+pub mod workload;
 
 pub use context::{ImageOptions, OperatorOptions, WebhookOptions};
 pub use failure::OperatorError;

@@ -15,6 +15,7 @@ use crate::context::{Context, OperatorOptions};
 use crate::failure::{OperatorError, chain, status_code};
 use crate::leader::Candidate;
 use crate::servers::{self, Readiness};
+use crate::stores::Stores;
 
 /// A client of the cluster that `KUBECONFIG` names or that this process runs in; tells the namespace it belongs to.
 pub async fn connect() -> Result<(Client, String), OperatorError> {
@@ -137,7 +138,8 @@ async fn control(context: &Arc<Context>, stop: &CancellationToken) {
 
 /// The controllers; each is described in its own module.
 fn controllers(context: &Arc<Context>, stop: &CancellationToken) -> Vec<Work> {
-    let _ = context;
-    let stop = stop.clone();
-    vec![Box::pin(async move { stop.cancelled().await })]
+    let (stores, following) = Stores::start(context.client(), stop.clone());
+    let mut all: Vec<Work> = vec![Box::pin(following)];
+    all.extend(crate::workload::controllers(context, &stores, stop));
+    all
 }

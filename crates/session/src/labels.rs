@@ -23,6 +23,10 @@ pub const COMPONENT: &str = "app.kubernetes.io/component";
 
 /// On a BackupConfiguration: the tick of its schedule that was acted on last, as RFC 3339.
 pub const LAST_TICK: &str = "stash.appscode.com/last-tick";
+/// The value of [`LAST_TICK`] while the configuration is paused, so that ticks of that time are not caught up.
+pub const PAUSED: &str = "paused";
+/// On a BackupConfiguration: the schedule that [`LAST_TICK`] belongs to.
+pub const LAST_SCHEDULE: &str = "stash.appscode.com/last-schedule";
 /// On a workload: the invoker whose sidecar it carries, as JSON of kind, namespace and name.
 pub const BACKUP_INVOKER: &str = "stash.appscode.com/last-applied-backup-invoker";
 /// On a workload: the kind of that invoker.

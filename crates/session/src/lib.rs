@@ -8,6 +8,7 @@ pub mod hooks;
 pub mod host;
 pub mod labels;
 pub mod lease;
+pub mod model;
 pub mod names;
 pub mod owner;
 pub mod phase;

@@ -1,0 +1,202 @@
+//! What all controllers look at: one watch and one copy of every BackupConfiguration, RestoreSession and Repository,
+//! and a channel by which controllers hear of each other's objects.
+//!
+//! Copies may be behind. What is removed because a copy does not have it is asked for first.
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use api::v1alpha1::Repository;
+use api::v1beta1::{BackupConfiguration, RestoreSession};
+use futures::{Stream, StreamExt, stream};
+use kube_client::{Api, Client, Resource, ResourceExt};
+use kube_runtime::reflector::{self, ObjectRef, Store};
+use kube_runtime::{WatchStreamExt, watcher};
+use serde::de::DeserializeOwned;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
+
+use crate::failure::chain;
+use crate::inject::Invoker;
+use crate::workload::{Outcome, WorkloadKey};
+
+/// How many changes a listener may be behind before it looks at everything.
+const CHANNEL_SIZE: usize = 4096;
+
+/// Something changed, was made or went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Touched {
+    /// A BackupConfiguration or RestoreSession, and the workload that it names.
+    Invoker {
+        /// Who.
+        invoker: Invoker,
+        /// What it wants to be in.
+        target: Option<WorkloadKey>,
+    },
+    /// A Repository.
+    Repository {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// What became of our containers in a workload.
+    Workload(WorkloadKey),
+}
+
+/// The copies.
+#[derive(Debug)]
+pub struct Stores {
+    /// Every BackupConfiguration.
+    pub configurations: Store<BackupConfiguration>,
+    /// Every RestoreSession.
+    pub restores: Store<RestoreSession>,
+    /// Every Repository.
+    pub repositories: Store<Repository>,
+    touched: broadcast::Sender<Touched>,
+    outcomes: Mutex<HashMap<WorkloadKey, Outcome>>,
+}
+
+impl Stores {
+    /// The copies, empty at first, and the work of keeping them, which ends when it is told to stop.
+    pub fn start(
+        client: Client,
+        stop: CancellationToken,
+    ) -> (Arc<Self>, impl Future<Output = ()> + Send + 'static) {
+        let (configurations, configuration_writer) = reflector::store();
+        let (restores, restore_writer) = reflector::store();
+        let (repositories, repository_writer) = reflector::store();
+        let (touched, _) = broadcast::channel(CHANNEL_SIZE);
+        let stores = Arc::new(Self {
+            configurations,
+            restores,
+            repositories,
+            touched: touched.clone(),
+            outcomes: Mutex::new(HashMap::new()),
+        });
+        let tell = move |change| drop(touched.send(change));
+        let (tell_of_restore, tell_of_repository) = (tell.clone(), tell.clone());
+        let work = async move {
+            let configurations = follow(client.clone(), configuration_writer, stop.clone(), |it| {
+                tell(Touched::Invoker {
+                    invoker: Invoker::of(it),
+                    target: crate::workload::target_of_backup(it),
+                });
+            });
+            let restores = follow(client.clone(), restore_writer, stop.clone(), |it| {
+                tell_of_restore(Touched::Invoker {
+                    invoker: Invoker::of(it),
+                    target: crate::workload::target_of_restore(it),
+                });
+            });
+            let repositories = follow(client, repository_writer, stop, |it: &Repository| {
+                tell_of_repository(Touched::Repository {
+                    namespace: it.namespace().unwrap_or_default(),
+                    name: it.name_any(),
+                });
+            });
+            futures::join!(configurations, restores, repositories);
+        };
+        (stores, work)
+    }
+
+    /// Waits until everything has been read once. Never before that may something be removed.
+    pub async fn ready(&self) {
+        // The writers live as long as the operator works; when they are gone nothing is left to do.
+        let _ = futures::join!(
+            self.configurations.wait_until_ready(),
+            self.restores.wait_until_ready(),
+            self.repositories.wait_until_ready()
+        );
+    }
+
+    /// The copy of a Repository.
+    pub fn repository(&self, namespace: &str, name: &str) -> Option<Arc<Repository>> {
+        self.repositories
+            .get(&ObjectRef::new(name).within(namespace))
+    }
+
+    /// Tells the other controllers.
+    pub fn tell(&self, change: Touched) {
+        // Nobody may be listening yet; whoever begins to listen looks at everything first.
+        drop(self.touched.send(change));
+    }
+
+    /// The objects that a listener should look at again. `all` is asked for when changes were lost.
+    pub fn listen<K: Resource + 'static>(
+        self: &Arc<Self>,
+        concerned: impl Fn(&Touched) -> Vec<ObjectRef<K>> + Send + 'static,
+        all: impl Fn() -> Vec<ObjectRef<K>> + Send + 'static,
+    ) -> impl Stream<Item = ObjectRef<K>> + Send + 'static
+    where
+        ObjectRef<K>: Send,
+    {
+        let receiver = self.touched.subscribe();
+        stream::unfold(receiver, |mut receiver| async move {
+            match receiver.recv().await {
+                Ok(change) => Some((Some(change), receiver)),
+                Err(RecvError::Lagged(_)) => Some((None, receiver)),
+                Err(RecvError::Closed) => None,
+            }
+        })
+        .flat_map(move |change| {
+            stream::iter(match change {
+                Some(change) => concerned(&change),
+                None => all(),
+            })
+        })
+    }
+
+    /// What became of our containers in a workload when it was looked at last.
+    pub fn outcome(&self, workload: &WorkloadKey) -> Option<Outcome> {
+        let outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
+        outcomes.get(workload).cloned()
+    }
+
+    /// Notes what became of our containers in a workload, and tells it if it is news.
+    pub fn note(&self, workload: &WorkloadKey, outcome: Option<&Outcome>) {
+        let is_news = {
+            let mut outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = match outcome {
+                Some(outcome) => outcomes.insert(workload.clone(), outcome.clone()),
+                None => outcomes.remove(workload),
+            };
+            before.as_ref() != outcome
+        };
+        if is_news {
+            self.tell(Touched::Workload(workload.clone()));
+        }
+    }
+}
+
+/// Keeps one copy until told to stop.
+async fn follow<K>(
+    client: Client,
+    writer: reflector::store::Writer<K>,
+    stop: CancellationToken,
+    tell: impl Fn(&K),
+) where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K::DynamicType: Eq + Hash + Clone,
+{
+    let changes = watcher(Api::<K>::all(client), watcher::Config::default())
+        .default_backoff()
+        .reflect(writer)
+        .touched_objects();
+    let mut changes = std::pin::pin!(changes);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            change = changes.next() => match change {
+                Some(Ok(object)) => tell(&object),
+                Some(Err(error)) => {
+                    tracing::warn!(kind = %K::kind(&()), error = chain(&error), "a watch broke; it is begun again");
+                }
+                None => return,
+            },
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Workloads: which BackupConfiguration and which RestoreSession have a container of ours in them, put in and taken
+//! out again.
+//!
+//! A workload is looked at when it changes, and when an invoker that names it changes or goes. Which Pods exist and
+//! what runs in them is the business of Kubernetes.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use api::k8s_openapi::api::core::v1::ReplicationController;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use kube_client::core::{NamespaceResourceScope, PartialObjectMeta};
+use kube_client::{Api, Resource};
+use kube_runtime::reflector::ObjectRef;
+use kube_runtime::{Controller, watcher};
+use tokio_util::sync::CancellationToken;
+
+use crate::context::Context;
+use crate::controller::{Again, drive};
+use crate::failure::ReconcileError;
+use crate::stores::{Stores, Touched};
+
+mod apply;
+mod claims;
+mod observe;
+mod plan;
+
+pub use claims::{
+    BackupClaim, WorkloadKey, backup_claims, restore_claims, target_of_backup, target_of_restore,
+};
+pub use plan::{Outcome, PartOutcome, wanted_restore, wanted_sidecar};
+
+/// A stale copy is looked at again so soon.
+const STALE: Duration = Duration::from_secs(2);
+
+/// The controllers of the five kinds of workloads.
+pub fn controllers(
+    context: &Arc<Context>,
+    stores: &Arc<Stores>,
+    stop: &CancellationToken,
+) -> Vec<BoxFuture<'static, ()>> {
+    vec![
+        controller::<Deployment>("deployment", context, stores, stop),
+        controller::<StatefulSet>("statefulset", context, stores, stop),
+        controller::<DaemonSet>("daemonset", context, stores, stop),
+        controller::<ReplicaSet>("replicaset", context, stores, stop),
+        controller::<ReplicationController>("replicationcontroller", context, stores, stop),
+    ]
+}
+
+/// Only metadata is watched; a workload that concerns us is read when it is looked at.
+fn controller<K>(
+    name: &'static str,
+    context: &Arc<Context>,
+    stores: &Arc<Stores>,
+    stop: &CancellationToken,
+) -> BoxFuture<'static, ()>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + Send
+        + Sync
+        + 'static,
+{
+    let api: Api<PartialObjectMeta<K>> = Api::all(context.client());
+    let controller = Controller::new(api, watcher::Config::default());
+    let (copies, lost) = (controller.store(), controller.store());
+    let concerned = move |change: &Touched| match change {
+        Touched::Invoker { invoker, target } => {
+            let named = target
+                .iter()
+                .filter(|key| key.kind == K::kind(&()))
+                .map(|key| ObjectRef::new(&key.name).within(&key.namespace));
+            let carrying = copies
+                .state_filter(|meta| observe::names(meta, invoker))
+                .into_iter()
+                .map(|meta| ObjectRef::from_obj(meta.as_ref()));
+            named.chain(carrying).collect()
+        }
+        Touched::Repository { .. } | Touched::Workload(_) => Vec::new(),
+    };
+    let all = move || {
+        let copies = lost.state();
+        copies
+            .iter()
+            .map(|meta| ObjectRef::from_obj(meta.as_ref()))
+            .collect()
+    };
+    let controller = controller.reconcile_on(stores.listen(concerned, all));
+    let stores = Arc::clone(stores);
+    drive(
+        name,
+        controller,
+        Arc::clone(context),
+        stop.clone(),
+        move |meta, context| {
+            let stores = Arc::clone(&stores);
+            async move { pass(&meta, &context, &stores).await }
+        },
+    )
+    .boxed()
+}
+
+/// Brings one workload to where it should be.
+async fn pass<K>(
+    meta: &PartialObjectMeta<K>,
+    context: &Context,
+    stores: &Stores,
+) -> Result<Again, ReconcileError>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    stores.ready().await;
+    let key = WorkloadKey::of(meta);
+    let backup = backup_claims(stores, &key);
+    let restore = restore_claims(stores, &key);
+    if backup.is_empty() && restore.is_empty() && !observe::is_marked(meta) {
+        stores.note(&key, None);
+        return Ok(Again::OnChange);
+    }
+    if meta.metadata.deletion_timestamp.is_some() {
+        return Ok(Again::OnChange);
+    }
+    if let Some(owner) = observe::owner(&meta.metadata) {
+        // Deployments hand their annotations down to their ReplicaSets, whose templates are not ours to change.
+        stores.note(&key, plan::owned(&key, &owner, &backup, &restore).as_ref());
+        return Ok(Again::OnChange);
+    }
+    let seen = observe::fingerprint(meta, stores, &backup, &restore);
+    if stores.outcome(&key).is_some_and(|last| last.seen == seen) {
+        return Ok(Again::OnChange);
+    }
+    let Some(live) = observe::read(context, &key).await? else {
+        stores.note(&key, None);
+        return Ok(Again::OnChange);
+    };
+    let mut plan = plan::plan(&live, stores, &backup, &restore, &context.options.image);
+    if let Some(again) = observe::doubt(context, &key, &live, &plan).await? {
+        tracing::debug!(workload = %key, "a copy is behind; nothing is removed yet");
+        return Ok(again);
+    }
+    plan.outcome.seen = seen;
+    apply::apply(context, stores, &key, &live, plan).await?;
+    Ok(Again::OnChange)
+}

@@ -1,0 +1,215 @@
+//! What is to become of our containers in a workload, decided from what was read.
+
+use std::sync::Arc;
+
+use api::conditions::{Condition, condition_type as types, find_condition};
+use api::v1alpha1::Repository;
+use api::v1beta1::{BackupConfiguration, BackupInvokerPhase, RepositoryRef, RestoreSession};
+use kube_client::ResourceExt;
+use serde_json::Value;
+use session::phase::is_final_restore;
+
+use crate::ImageOptions;
+use crate::failure::chain;
+use crate::inject::{self, InjectError, Invoker, Wanted};
+use crate::pod_parts::Place;
+use crate::stores::Stores;
+use crate::workload::WorkloadKey;
+
+/// What became of one of our containers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PartOutcome {
+    /// It is in the workload for this invoker.
+    Present(Invoker),
+    /// It cannot be, for this invoker and this reason.
+    Failed(Invoker, String),
+    /// Nothing was done, because the invoker is not ready.
+    Waiting,
+    /// It is not there, and nobody wants it.
+    Absent,
+}
+
+/// What became of both containers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// What it was decided from: the same again needs no look.
+    pub seen: String,
+    /// The sidecar.
+    pub sidecar: PartOutcome,
+    /// The init container.
+    pub init: PartOutcome,
+}
+
+/// What to do with a workload.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The workload as it should be; `None` when it is.
+    pub write: Option<Value>,
+    /// Containers that go, and for whom they were.
+    pub removed: Vec<(Place, Option<Invoker>)>,
+    /// Containers that come or change, and for whom they are.
+    pub injected: Vec<(Place, Invoker)>,
+    /// What to remember.
+    pub outcome: Outcome,
+}
+
+/// What to remember of a workload that another one makes: nothing, unless somebody claims it by mistake.
+pub fn owned(
+    workload: &WorkloadKey,
+    owner: &str,
+    backup: &[Arc<BackupConfiguration>],
+    restore: &[Arc<RestoreSession>],
+) -> Option<Outcome> {
+    let failed = |invoker: Option<Invoker>| match invoker {
+        None => PartOutcome::Absent,
+        Some(invoker) => PartOutcome::Failed(
+            invoker,
+            format!(
+                "the {} {} is made by the {owner}; name that one in spec.target.ref",
+                workload.kind, workload.name
+            ),
+        ),
+    };
+    let is_claimed = !backup.is_empty() || !restore.is_empty();
+    is_claimed.then(|| Outcome {
+        seen: String::new(),
+        sidecar: failed(backup.first().map(|claim| Invoker::of(claim.as_ref()))),
+        init: failed(restore.first().map(|claim| Invoker::of(claim.as_ref()))),
+    })
+}
+
+/// Decides.
+pub fn plan(
+    live: &Value,
+    stores: &Stores,
+    backup: &[Arc<BackupConfiguration>],
+    restore: &[Arc<RestoreSession>],
+    image: &ImageOptions,
+) -> Plan {
+    let sidecar = match backup.first() {
+        None => Ok(Wanted::Absent),
+        Some(claim) => wanted_sidecar(live, claim, stores, image),
+    };
+    let init = match restore.first() {
+        None => Ok(Wanted::Absent),
+        Some(claim) => wanted_restore(live, claim, stores, image),
+    };
+    let backup = backup.first().map(|claim| Invoker::of(claim.as_ref()));
+    let restore = restore.first().map(|claim| Invoker::of(claim.as_ref()));
+    let (sidecar, sidecar_error) = split(sidecar);
+    let (init, init_error) = split(init);
+    let (result, both_error) = match inject::inject(live, &sidecar, &init, image) {
+        Ok(result) => (result, None),
+        Err(error) => (live.clone(), Some(chain(&error))),
+    };
+    let outcome = Outcome {
+        seen: String::new(),
+        sidecar: outcome(&sidecar, backup, sidecar_error.or(both_error.clone())),
+        init: outcome(&init, restore, init_error.or(both_error)),
+    };
+    let mut removed = Vec::new();
+    let mut injected = Vec::new();
+    for (place, after) in [
+        (Place::Beside, &outcome.sidecar),
+        (Place::Before, &outcome.init),
+    ] {
+        let had = inject::has(live, place);
+        match after {
+            PartOutcome::Absent if had => removed.push((place, inject::carried(live, place))),
+            PartOutcome::Present(invoker) if differs(live, &result, place) => {
+                injected.push((place, invoker.clone()));
+            }
+            _ => {}
+        }
+    }
+    Plan {
+        write: (result != *live).then_some(result),
+        removed,
+        injected,
+        outcome,
+    }
+}
+
+/// A container that cannot go in leaves what is there as it is: a backup of yesterday's settings is better than none.
+fn split(wanted: Result<Wanted, InjectError>) -> (Wanted, Option<String>) {
+    match wanted {
+        Ok(wanted) => (wanted, None),
+        Err(error) => (Wanted::AsItIs, Some(chain(&error))),
+    }
+}
+
+impl PartOutcome {
+    /// The API server refused what was to be written.
+    #[must_use]
+    pub fn refused(self, reason: &str) -> Self {
+        match self {
+            Self::Present(invoker) => Self::Failed(invoker, reason.to_owned()),
+            other => other,
+        }
+    }
+}
+
+fn outcome(wanted: &Wanted, invoker: Option<Invoker>, error: Option<String>) -> PartOutcome {
+    match (wanted, invoker, error) {
+        (_, Some(invoker), Some(error)) => PartOutcome::Failed(invoker, error),
+        (Wanted::Present(_), Some(invoker), None) => PartOutcome::Present(invoker),
+        (Wanted::AsItIs, _, _) => PartOutcome::Waiting,
+        _ => PartOutcome::Absent,
+    }
+}
+
+fn differs(before: &Value, after: &Value, place: Place) -> bool {
+    inject::has(before, place) != inject::has(after, place)
+        || before.pointer("/spec/template") != after.pointer("/spec/template")
+}
+
+/// What a BackupConfiguration that has a workload wants in it.
+pub fn wanted_sidecar(
+    live: &Value,
+    configuration: &BackupConfiguration,
+    stores: &Stores,
+    image: &ImageOptions,
+) -> Result<Wanted, InjectError> {
+    let status = configuration.status.clone().unwrap_or_default();
+    let is_ready = status.phase == Some(BackupInvokerPhase::Ready)
+        && status.observed_generation == configuration.metadata.generation;
+    let namespace = configuration.namespace().unwrap_or_default();
+    match find(stores, &configuration.spec.repository, &namespace) {
+        Some(repository) if is_ready => inject::sidecar(live, configuration, &repository, image)
+            .map(|part| Wanted::Present(Box::new(part))),
+        _ => Ok(Wanted::AsItIs),
+    }
+}
+
+/// What a RestoreSession that has a workload wants in it. A restore that is over brings nothing new: the init
+/// container stays where it is until the RestoreSession goes, and lets Pods pass.
+pub fn wanted_restore(
+    live: &Value,
+    restore: &RestoreSession,
+    stores: &Stores,
+    image: &ImageOptions,
+) -> Result<Wanted, InjectError> {
+    let status = restore.status.clone().unwrap_or_default();
+    let is_over = status.phase.is_some_and(is_final_restore);
+    let has = |type_| find_condition(&status.conditions, type_).is_some_and(Condition::is_true);
+    let is_ready = has(types::VALIDATION_PASSED)
+        && has(types::REPOSITORY_FOUND)
+        && has(types::BACKEND_SECRET_FOUND);
+    let namespace = restore.namespace().unwrap_or_default();
+    match find(stores, &restore.spec.repository, &namespace) {
+        Some(repository) if is_ready && !is_over => {
+            inject::init_container(live, restore, &repository, image)
+                .map(|part| Wanted::Present(Box::new(part)))
+        }
+        _ => Ok(Wanted::AsItIs),
+    }
+}
+
+fn find(stores: &Stores, reference: &RepositoryRef, namespace: &str) -> Option<Arc<Repository>> {
+    let namespace = reference
+        .namespace
+        .as_deref()
+        .filter(|it| !it.is_empty())
+        .unwrap_or(namespace);
+    stores.repository(namespace, &reference.name)
+}
