@@ -5,6 +5,7 @@
 //! Each controller is one file that drives, with `observe` (reads), `validate` and `plan` (pure) and `apply`
 //! (writes) beside it. Everything is level-based: a crash between two writes is healed by the next pass.
 
+pub mod backup_configuration;
 pub mod context;
 pub mod controller;
 pub mod delays;

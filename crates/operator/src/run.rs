@@ -141,5 +141,8 @@ fn controllers(context: &Arc<Context>, stop: &CancellationToken) -> Vec<Work> {
     let (stores, following) = Stores::start(context.client(), stop.clone());
     let mut all: Vec<Work> = vec![Box::pin(following)];
     all.extend(crate::workload::controllers(context, &stores, stop));
+    all.push(crate::backup_configuration::controller(
+        context, &stores, stop,
+    ));
     all
 }
