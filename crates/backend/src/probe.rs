@@ -35,7 +35,8 @@ pub struct Capabilities {
 
 /// Tries what the store can do. Fails when it cannot be reached or does not know us; what it refuses is an answer.
 ///
-/// The place must exist. Leaves nothing behind.
+/// The place must exist. Leaves nothing behind. Give it the service itself: above [`crate::Retry`] a second write of the
+/// same bytes is never refused.
 pub async fn capabilities(backend: &dyn Backend) -> Result<Capabilities, BackendError> {
     let can_remove = match backend.remove(&trial(FileKind::Pack, TRIAL_BYTES).0).await {
         Ok(()) => true,

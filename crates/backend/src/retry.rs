@@ -96,13 +96,13 @@ impl Retry {
         Ok(value)
     }
 
-    /// The store says that the name is taken after an attempt of ours whose end is unknown. Success when our own
-    /// object lies there, otherwise the attempt to go on with, or the error.
+    /// The store says that the name is taken. Success when our own object lies there, whole; otherwise the attempt
+    /// to go on with, or the error. Only what is provably no object of this name is removed.
     async fn taken(
         &self,
-        handle: &Handle,
-        data: &Bytes,
+        (handle, data): (&Handle, &Bytes),
         error: BackendError,
+        course: &mut Course,
         attempts: &mut Attempts<'_>,
     ) -> Result<Stored, BackendError> {
         let inner = self.inner.as_ref();
@@ -110,12 +110,18 @@ impl Retry {
             .until_done(|| Box::pin(stored::look(inner, handle, data)))
             .await?;
         match stored {
-            Stored::Other => return Err(error),
-            Stored::Partial => {
+            Stored::Same => return Ok(stored),
+            Stored::Partial if course.is_uncertain => {
                 tracing::warn!(%handle, "removing the part of an object that a broken upload of ours left");
                 attempts.until_done(|| inner.remove(handle)).await?;
             }
-            Stored::Same => return Ok(stored),
+            // Under the hash of our bytes lie others: whoever stored them, they are no object of this name.
+            Stored::Partial | Stored::Other if stored::is_named_by(handle, data) => {
+                let is_again = std::mem::replace(&mut course.is_replaced, true);
+                self.replace(handle, error, is_again, attempts).await?;
+                return Ok(stored);
+            }
+            Stored::Partial | Stored::Other => return Err(error),
             // Seen, and gone again: another attempt tells.
             Stored::Absent => {}
         }
@@ -125,6 +131,33 @@ impl Retry {
         };
         attempts.pause(error).await?;
         Ok(stored)
+    }
+
+    /// Makes room for the one further attempt that a damaged object gets.
+    async fn replace(
+        &self,
+        handle: &Handle,
+        error: BackendError,
+        is_again: bool,
+        attempts: &mut Attempts<'_>,
+    ) -> Result<(), BackendError> {
+        let inner = self.inner.as_ref();
+        let (kind, source) = if is_again {
+            (ErrorKind::Permanent, error)
+        } else {
+            tracing::warn!(%handle, "removing what lies under this name and does not fit it");
+            match attempts.until_done(|| inner.remove(handle)).await {
+                Err(refused) if !refused.is_not_found() => (refused.kind, refused),
+                _ => return Ok(()),
+            }
+        };
+        Err(BackendError::new(
+            kind,
+            Operation::Write,
+            handle,
+            inner.location(),
+            Some(Box::new(stored::Irreplaceable { source })),
+        ))
     }
 
     /// A write failed for good after attempts whose end is unknown: whether its object is there nevertheless.
@@ -140,6 +173,15 @@ impl Retry {
             Ok(Stored::Other | Stored::Absent) | Err(_) => false,
         }
     }
+}
+
+/// What has happened to a write so far.
+#[derive(Default)]
+struct Course {
+    /// The end of an attempt is unknown.
+    is_uncertain: bool,
+    /// What lay there and did not fit the name was removed.
+    is_replaced: bool,
 }
 
 #[async_trait]
@@ -196,7 +238,7 @@ impl Backend for Retry {
 
     async fn write(&self, handle: &Handle, data: Bytes) -> Result<(), BackendError> {
         let mut attempts = Attempts::new(self);
-        let mut is_uncertain = false;
+        let mut course = Course::default();
         loop {
             let error = match self.inner.write(handle, data.clone()).await {
                 Ok(()) => {
@@ -206,8 +248,9 @@ impl Backend for Retry {
                 Err(error) => error,
             };
             let failed = match error.kind {
-                ErrorKind::AlreadyExists if is_uncertain => {
-                    let stored = self.taken(handle, &data, error, &mut attempts).await?;
+                ErrorKind::AlreadyExists => {
+                    let write = (handle, &data);
+                    let stored = self.taken(write, error, &mut course, &mut attempts).await?;
                     if stored == Stored::Same {
                         attempts.done();
                         return Ok(());
@@ -215,7 +258,7 @@ impl Backend for Retry {
                     continue;
                 }
                 ErrorKind::Temporary => {
-                    is_uncertain = true;
+                    course.is_uncertain = true;
                     match attempts.pause(error).await {
                         Ok(()) => continue,
                         Err(error) => error,
@@ -223,7 +266,7 @@ impl Backend for Retry {
                 }
                 _ => error,
             };
-            if is_uncertain && self.was_stored(handle, &data).await {
+            if course.is_uncertain && self.was_stored(handle, &data).await {
                 attempts.done();
                 return Ok(());
             }

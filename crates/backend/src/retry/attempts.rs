@@ -53,8 +53,9 @@ impl<'a> Attempts<'a> {
         let left = options.limit.saturating_sub(first_failure.elapsed());
         let jitter = self.jitter();
         let pause = match error.retry_after {
-            // Somebody else may have been told the same, so that all do not come back at the same moment.
-            Some(asked) => asked + jitter.min(asked / 4),
+            // Somebody else may have been told the same, so that all do not come back at the same moment. A store that
+            // asks for less than the pause of our own, or for none, is not hurried.
+            Some(asked) => (asked + jitter.min(asked / 4)).max(jitter.min(left)),
             None => jitter.min(left),
         };
         if left.is_zero() || pause > left {

@@ -112,7 +112,13 @@ async fn what_trying_again_cannot_help_fails_at_once() {
             kind
         );
         assert_eq!(start.elapsed(), Duration::ZERO, "{kind:?}");
-        assert_eq!(setup.faults.calls().len(), 2, "{kind:?}");
+        // A name that is taken is looked at.
+        let calls = if kind == ErrorKind::AlreadyExists {
+            3
+        } else {
+            2
+        };
+        assert_eq!(setup.faults.calls().len(), calls, "{kind:?}");
     }
 }
 
@@ -160,6 +166,17 @@ async fn the_wait_that_a_store_asks_for_is_kept() {
     let start = Instant::now();
     retry.list(FileKind::Pack).await.unwrap();
     assert!(start.elapsed() >= asked && start.elapsed() <= asked * 5 / 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_asks_for_no_wait_is_not_stormed() {
+    let Setup { faults, retry, .. } = setup(RetryOptions::default());
+    faults.inject(Fault::new(Effect::Busy(Duration::ZERO)));
+    let start = Instant::now();
+    retry.list(FileKind::Pack).await.unwrap_err();
+    assert_eq!(start.elapsed(), RetryOptions::default().limit);
+    let calls = faults.calls().len();
+    assert!((20..60).contains(&calls), "{calls} attempts");
 }
 
 #[tokio::test(start_paused = true)]
@@ -225,7 +242,8 @@ async fn a_lost_acknowledgement_is_a_success_once_the_object_was_read_back() {
     );
     retry.write(&handle, data.clone()).await.unwrap();
     assert_eq!(faults.count(Operation::Write, FileKind::Pack), 2);
-    assert_eq!(faults.count(Operation::Read, FileKind::Pack), 3);
+    // Two that failed, then the content and whether it goes on.
+    assert_eq!(faults.count(Operation::Read, FileKind::Pack), 4);
 }
 
 #[tokio::test(start_paused = true)]
@@ -256,17 +274,77 @@ async fn an_object_of_the_same_name_with_other_content_is_never_taken_for_ours()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_name_that_was_taken_before_the_first_attempt_is_told_as_it_is() {
-    let Setup {
-        memory,
-        faults,
-        retry,
-    } = setup(RetryOptions::default());
+async fn a_name_that_was_taken_before_the_first_attempt_is_ours_only_with_the_same_bytes() {
+    let name = Handle::config();
+    let content = Bytes::from_static(b"a config that is longer than thirty-two bytes");
+    for (stored, is_ours) in [
+        (content.clone(), true),
+        (content.slice(..40), false),
+        (
+            Bytes::from_static(b"a config that is as long as the one above is."),
+            false,
+        ),
+    ] {
+        let Setup { memory, retry, .. } = setup(RetryOptions::default());
+        memory.put(&name, stored.clone());
+        let result = retry.write(&name, content.clone()).await;
+        assert_eq!(result.is_ok(), is_ours);
+        if let Err(error) = result {
+            assert_eq!(error.kind, ErrorKind::AlreadyExists);
+        }
+        assert_eq!(memory.get(&name).unwrap(), stored);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_object_under_the_hash_of_ours_is_replaced_even_where_its_size_fits() {
+    let content = Bytes::from(vec![7; 9 << 20]);
+    let handle = Handle::new(FileKind::Pack, hex::encode(Sha256::digest(&content)));
+    let mut flipped = content.to_vec();
+    flipped[8 << 20] ^= 1;
+    let longer = [&content[..], b"x"].concat();
+    for damaged in [flipped, longer, content[..5 << 20].to_vec(), Vec::new()] {
+        for is_uncertain in [false, true] {
+            let Setup {
+                memory,
+                faults,
+                retry,
+            } = setup(RetryOptions::default());
+            if is_uncertain {
+                let fault = Fault::new(temporary()).on(Operation::Write);
+                faults.inject(fault.at(Calls::First(1)));
+            }
+            memory.put(&handle, damaged.clone());
+            retry.write(&handle, content.clone()).await.unwrap();
+            assert_eq!(memory.get(&handle).unwrap(), content);
+            assert_eq!(faults.count(Operation::Remove, FileKind::Pack), 1);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_object_that_cannot_be_removed_or_comes_back_is_told_as_damage() {
     let (handle, data) = pack(b"the content of a pack");
-    memory.put(&handle, data.clone());
-    let error = retry.write(&handle, data).await.unwrap_err();
-    assert_eq!(error.kind, ErrorKind::AlreadyExists);
-    assert_eq!(faults.calls().len(), 1);
+    let refused = setup(RetryOptions::default());
+    refused.memory.put(&handle, &b"the content of a pick"[..]);
+    let fault = Fault::new(Effect::Fail(ErrorKind::PermissionDenied));
+    refused.faults.inject(fault.on(Operation::Remove));
+    let error = refused
+        .retry
+        .write(&handle, data.clone())
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind, ErrorKind::PermissionDenied);
+    assert!(chain(&error).contains("does not fit"), "{}", chain(&error));
+
+    let stays = setup(RetryOptions::default());
+    stays.memory.put(&handle, &b"the content of a pick"[..]);
+    let fault = Fault::new(Effect::Fail(ErrorKind::NotFound));
+    stays.faults.inject(fault.on(Operation::Remove));
+    let error = stays.retry.write(&handle, data).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Permanent);
+    assert!(chain(&error).contains("does not fit"), "{}", chain(&error));
+    assert_eq!(stays.faults.count(Operation::Write, FileKind::Pack), 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use backend::{BackendError, ErrorKind, FileKind, Handle};
+use backend::{BackendError, FileKind, Handle};
 use bytes::Bytes;
 
 use crate::compression;
@@ -146,29 +146,17 @@ fn encode(repository: &Repository, data: &[u8]) -> (Id, Bytes) {
     (Id::of(&stored), Bytes::from(stored))
 }
 
-/// Stores a file under its hash. A file of that name and size that exists already is the same file: an
-/// earlier attempt was stored and its answer lost.
+/// Stores a file under its hash. Whether one that lies there already is this one is for [`backend::Retry`] to say,
+/// which compares every byte; here a taken name is a failure.
 pub(crate) async fn write(
     repository: &Repository,
     handle: &Handle,
     id: Id,
     stored: Bytes,
 ) -> Result<(), SaveError> {
-    let bytes = stored.len() as u64;
-    let failed = |source: BackendError| SaveError {
+    let written = repository.backend().write(handle, stored).await;
+    written.map_err(|source| SaveError {
         object: format!("{} {}", handle.kind(), id.short()),
         source: source.into(),
-    };
-    match repository.backend().write(handle, stored).await {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind == ErrorKind::AlreadyExists => {
-            let info = repository.backend().stat(handle).await.map_err(failed)?;
-            if info.size_bytes == bytes {
-                Ok(())
-            } else {
-                Err(failed(error))
-            }
-        }
-        Err(error) => Err(failed(error)),
-    }
+    })
 }
