@@ -6,7 +6,7 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 use std::time::{Duration, SystemTime};
@@ -41,7 +41,13 @@ impl LocalBackend {
         }
         tolerate_unsupported(temporary.file.sync_all())?;
         let written_at = temporary.file.metadata()?.modified()?;
-        temporary.publish(&path)?;
+        if let Err(error) = temporary.publish(&path) {
+            if error.kind() == io::ErrorKind::AlreadyExists {
+                sync_existing(&path)?;
+                sync_folder(folder)?;
+            }
+            return Err(error);
+        }
         sync_folder(folder)?;
         self.sweep_once(folder, written_at);
         Ok(())
@@ -95,6 +101,24 @@ impl LocalBackend {
 /// Makes the names in a folder durable.
 pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     tolerate_unsupported(File::open(folder)?.sync_all())
+}
+
+/// Makes durable what another attempt stored, which may have failed at just that: whoever is told that the object is
+/// there relies on it.
+fn sync_existing(path: &Path) -> io::Result<()> {
+    match File::open(path) {
+        Ok(file) => tolerate_unsupported(file.sync_all()),
+        // Somebody else's file, or gone again: not what an attempt of ours left.
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound
+            ) =>
+        {
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// `now` is the filesystem's own time, so that a server's wrong clock cannot make a fresh file look old.
@@ -177,14 +201,41 @@ impl Temporary {
             Err(error) if is_unsupported(error) => {}
             Err(error) => return Err(error.into()),
         }
-        // Without links either, a plain rename is left. Names are hashes of the content, so the moment between
-        // looking and renaming can only replace an object by its equal.
+        self.publish_plainly(path)
+    }
+
+    /// For filesystems without links either (many in user space): a plain rename is left. The names of objects are
+    /// hashes of their content, so the moment between looking and renaming can only replace an object by its equal.
+    /// The config's is not: of two creations at once one has to lose, so it is made under its own name.
+    fn publish_plainly(&mut self, path: &Path) -> io::Result<()> {
+        if path.file_name().is_some_and(|name| name == "config") {
+            return self.copy_exclusively(path);
+        }
         if path.symlink_metadata().is_ok() {
             return Err(Errno::EXIST.into());
         }
         fs::rename(&self.path, path)?;
         self.is_published = true;
         Ok(())
+    }
+
+    /// The temporary name goes away on drop.
+    fn copy_exclusively(&self, path: &Path) -> io::Result<()> {
+        let mut content = File::open(&self.path)?;
+        let mode = content.metadata()?.permissions().mode();
+        let mut options = OpenOptions::new();
+        let mut file = options
+            .write(true)
+            .create_new(true)
+            .mode(mode & 0o777)
+            .open(path)?;
+        let copied =
+            io::copy(&mut content, &mut file).and_then(|_| tolerate_unsupported(file.sync_all()));
+        if copied.is_err() {
+            // Nobody else could make it, so it is ours.
+            let _ = fs::remove_file(path);
+        }
+        copied
     }
 }
 
@@ -257,5 +308,40 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read(&path).unwrap(), b"first");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn of_many_creations_without_links_exactly_one_makes_the_config() {
+        for _ in 0..50 {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("config");
+            let start = std::sync::Barrier::new(8);
+            let make = &|content: u8| {
+                let mut temporary = Temporary::create(folder.path(), "config").unwrap();
+                temporary.file.write_all(&[content; 100]).unwrap();
+                start.wait();
+                temporary.publish_plainly(&path).map(|()| content)
+            };
+            let results: Vec<io::Result<u8>> = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..8)
+                    .map(|content| scope.spawn(move || make(content)))
+                    .collect();
+                threads
+                    .into_iter()
+                    .map(|thread| thread.join().unwrap())
+                    .collect()
+            });
+            let (made, refused): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
+            assert_eq!(made.len(), 1);
+            assert!(
+                refused
+                    .into_iter()
+                    .filter_map(Result::err)
+                    .all(|error| error.kind() == io::ErrorKind::AlreadyExists)
+            );
+            let winner = made.into_iter().find_map(Result::ok).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), [winner; 100]);
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        }
     }
 }

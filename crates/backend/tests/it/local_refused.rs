@@ -161,3 +161,32 @@ fn refused_permission_is_told_and_never_looks_like_absence() {
     close(backend.root(), 0o700);
     assert_eq!(kinds, [Some(ErrorKind::PermissionDenied); 5]);
 }
+
+#[test]
+fn a_repeated_write_does_not_count_before_the_folder_is_durable() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let (folder, backend) = runtime.block_on(created());
+    let set = |path: &Path, mode: u32| {
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    };
+    let keys = backend.root().join("keys");
+    set(folder.path(), 0o755);
+    set(backend.root(), 0o755);
+    // Files can be made in it, but it cannot be opened to be synced.
+    set(&keys, 0o333);
+    let handle = Handle::new(FileKind::Key, name('a'));
+    let kinds = as_ordinary_user(async || {
+        let write = || backend.write(&handle, Bytes::from_static(b"key"));
+        [write().await, write().await].map(|result| result.unwrap_err().kind)
+    });
+    assert_eq!(kinds, [ErrorKind::PermissionDenied; 2]);
+    set(&keys, 0o777);
+    let kind = as_ordinary_user(async || {
+        let write = backend.write(&handle, Bytes::from_static(b"key"));
+        write.await.unwrap_err().kind
+    });
+    assert_eq!(kind, ErrorKind::AlreadyExists);
+}
