@@ -231,23 +231,33 @@ impl Place {
         key_id: KeyId,
     ) -> Result<(), OpenError> {
         let stored = Bytes::from(key.seal(&config.to_json()));
-        match self.backend.write(&Handle::config(), stored).await {
-            Ok(()) => Ok(()),
+        match self.backend.write(&Handle::config(), stored.clone()).await {
+            // Some stores let a second writer replace what the first one wrote.
+            Ok(()) if self.read_config().await? == stored => Ok(()),
+            Ok(()) => Err(self.lost_to_another(key, key_id).await?),
             Err(error) if error.kind == ErrorKind::AlreadyExists => {
-                // The faster one may have taken this key over; otherwise it belongs to nothing.
-                let theirs = self.read_config().await?;
-                if key.open(&theirs).is_err() {
-                    self.backend
-                        .remove(&Handle::new(FileKind::Key, key_id.to_hex()))
-                        .await
-                        .map_err(|source| self.storage(source))?;
-                }
-                Err(OpenError::Exists {
-                    location: self.location.clone(),
-                })
+                Err(self.lost_to_another(key, key_id).await?)
             }
             Err(source) => Err(self.storage(source)),
         }
+    }
+
+    /// Another creation was faster. It may have taken our key over; otherwise the key belongs to nothing.
+    async fn lost_to_another(
+        &self,
+        key: &MasterKey,
+        key_id: KeyId,
+    ) -> Result<OpenError, OpenError> {
+        let theirs = self.read_config().await?;
+        if key.open(&theirs).is_err() {
+            self.backend
+                .remove(&Handle::new(FileKind::Key, key_id.to_hex()))
+                .await
+                .map_err(|source| self.storage(source))?;
+        }
+        Ok(OpenError::Exists {
+            location: self.location.clone(),
+        })
     }
 
     async fn read_config(&self) -> Result<Bytes, OpenError> {

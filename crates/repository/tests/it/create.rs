@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use backend::{Backend, ErrorKind, FileKind, Handle, Operation};
+use backend::{Backend, BackendError, ErrorKind, FileInfo, FileKind, Handle, Operation};
+use bytes::Bytes;
 use repository::key::ScryptParams;
 use repository::{CreateOptions, OpenError, OpenOptions, Repository};
 use secrecy::SecretString;
@@ -103,7 +104,7 @@ async fn data_without_config_is_never_taken_for_a_place_to_create_in() {
         for memory in [MemoryBackend::new(), half_created().await] {
             memory.put(
                 &Handle::new(kind, "a".repeat(64)),
-                bytes::Bytes::from_static(b"data"),
+                Bytes::from_static(b"data"),
             );
             let before = memory.handles();
             let error = create(Arc::new(memory.clone()), &password())
@@ -113,4 +114,78 @@ async fn data_without_config_is_never_taken_for_a_place_to_create_in() {
             assert_eq!(memory.handles(), before);
         }
     }
+}
+
+/// A store that lets a second writer of a name win, and where one is at work at the same time.
+#[derive(Debug)]
+struct Overwriting {
+    memory: MemoryBackend,
+    theirs: MemoryBackend,
+}
+
+#[async_trait::async_trait]
+impl Backend for Overwriting {
+    fn location(&self) -> String {
+        self.memory.location()
+    }
+
+    fn connections(&self) -> usize {
+        self.memory.connections()
+    }
+
+    async fn create(&self) -> Result<(), BackendError> {
+        self.memory.create().await
+    }
+
+    async fn stat(&self, handle: &Handle) -> Result<FileInfo, BackendError> {
+        self.memory.stat(handle).await
+    }
+
+    async fn list(&self, kind: FileKind) -> Result<Vec<FileInfo>, BackendError> {
+        self.memory.list(kind).await
+    }
+
+    async fn read(&self, handle: &Handle) -> Result<Bytes, BackendError> {
+        self.memory.read(handle).await
+    }
+
+    async fn read_range(
+        &self,
+        handle: &Handle,
+        offset: u64,
+        length: u64,
+    ) -> Result<Bytes, BackendError> {
+        self.memory.read_range(handle, offset, length).await
+    }
+
+    async fn write(&self, handle: &Handle, data: Bytes) -> Result<(), BackendError> {
+        self.memory.put(handle, data);
+        if handle.kind() == FileKind::Config {
+            for other in self.theirs.handles() {
+                self.memory.put(&other, self.theirs.get(&other).unwrap());
+            }
+        }
+        Ok(())
+    }
+
+    async fn remove(&self, handle: &Handle) -> Result<(), BackendError> {
+        self.memory.remove(handle).await
+    }
+}
+
+#[tokio::test]
+async fn a_creation_whose_config_was_replaced_by_another_one_does_not_go_on() {
+    let theirs = MemoryBackend::new();
+    create(Arc::new(theirs.clone()), &password()).await.unwrap();
+    let memory = MemoryBackend::new();
+    let store = Overwriting {
+        memory: memory.clone(),
+        theirs: theirs.clone(),
+    };
+    let error = create(Arc::new(store), &password()).await.unwrap_err();
+    assert!(matches!(error, OpenError::Exists { .. }), "{error}");
+    assert_eq!(memory.handles(), theirs.handles(), "our key is gone");
+    Repository::open(Arc::new(memory), &password(), &OpenOptions::default())
+        .await
+        .unwrap();
 }
