@@ -18,6 +18,7 @@ mod request;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
@@ -26,6 +27,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Method, header};
 use md5::{Digest, Md5};
+use parking_lot::Mutex;
 use url::Url;
 
 use crate::http::{HttpClient, HttpFailure, HttpOptions, exact_range};
@@ -40,8 +42,6 @@ pub use options::SwiftOptions;
 
 /// As many as restic uses.
 const CONNECTIONS: usize = 5;
-/// Names in one page of a listing: the most that a cluster gives as it is delivered.
-const PAGE: usize = 10_000;
 /// No cluster refuses an object that is not larger.
 const SMALL: usize = 1 << 20;
 
@@ -57,6 +57,8 @@ pub struct SwiftBackend {
     /// Whether there were segments of large objects when it was first looked for them.
     found_segments: OnceLock<bool>,
     wrote_segments: AtomicBool,
+    /// Large objects whose manifest was sent and may yet come to be: their segments stay.
+    unsure_manifests: Mutex<HashSet<Handle>>,
 }
 
 impl SwiftBackend {
@@ -72,6 +74,7 @@ impl SwiftBackend {
             lacks_bulk_removal: AtomicBool::new(false),
             found_segments: OnceLock::new(),
             wrote_segments: AtomicBool::new(false),
+            unsure_manifests: Mutex::default(),
         })
     }
 }
@@ -116,15 +119,20 @@ impl Backend for SwiftBackend {
     async fn list(&self, kind: FileKind) -> Result<Vec<FileInfo>, BackendError> {
         let prefix = kind_prefix(&self.options.prefix, kind);
         let container = &self.options.container;
+        let fail = |failure: HttpFailure| {
+            let object = format!("{} objects", kind.word());
+            failure.into_error(Operation::List, object, self.location())
+        };
         let mut infos = Vec::new();
         let mut marker = String::new();
         loop {
-            let page = self.page(Operation::List, container, (&prefix, &marker), PAGE);
-            let page = page.await.map_err(|failure| {
-                let object = format!("{} objects", kind.word());
-                failure.into_error(Operation::List, object, self.location())
-            })?;
-            let last = page.iter().rev().find_map(|entry| entry.name.clone());
+            let page = self.page(Operation::List, container, (&prefix, &marker), None);
+            let page = page.await.map_err(fail)?;
+            // A cluster may give pages as short as it likes: only an empty one is the end.
+            let Some(last) = page.last() else {
+                return Ok(infos);
+            };
+            let last = last.name.clone().filter(|last| *last > marker);
             infos.extend(page.iter().filter_map(|entry| {
                 let name = name_of(kind, entry.name.as_deref()?.strip_prefix(&prefix)?)?;
                 Some(FileInfo {
@@ -132,11 +140,10 @@ impl Backend for SwiftBackend {
                     size_bytes: entry.bytes,
                 })
             }));
-            // A cluster may give shorter pages than asked for: only an empty one is the end.
-            match last {
-                Some(last) if last > marker => marker = last,
-                _ => return Ok(infos),
-            }
+            marker = last.ok_or_else(|| {
+                let reason = "a page of the listing does not go on from the one before";
+                fail(HttpFailure::new(ErrorKind::Temporary, reason))
+            })?;
         }
     }
 

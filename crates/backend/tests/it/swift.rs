@@ -1,5 +1,7 @@
-//! The Swift service against the real Swift, with users of its own and behind the real Keystone.
+//! The Swift service against the real Swift, with users of its own and behind the real Keystone,
+//! and against answers that it does not give on demand.
 
+mod answers;
 mod forms;
 mod interop;
 mod large;

@@ -3,15 +3,17 @@
 //! The segments' names hold the hash of the whole, so a repeated attempt writes the same ones again, and two objects
 //! never share one. <https://docs.openstack.org/api-ref/object-store/#static-large-objects>
 
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use http::{Method, header};
 use md5::{Digest, Md5};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use crate::http::HttpFailure;
+use crate::http::{HttpFailure, Reply};
 use crate::service::keys::key;
 use crate::service::swift::SwiftBackend;
 use crate::service::swift::abilities::Abilities;
@@ -40,7 +42,7 @@ impl SwiftBackend {
             format!("{prefix}/")
         };
         let container = self.segments_container();
-        let page = self.page(Operation::Remove, &container, (&below, ""), 1);
+        let page = self.page(Operation::Remove, &container, (&below, ""), Some(1));
         let found = match page.await {
             Ok(entries) => !entries.is_empty(),
             // Who may not look there cannot have written there.
@@ -89,41 +91,34 @@ impl SwiftBackend {
             .await
             .map_err(fail)?;
         self.wrote_segments.store(true, Ordering::Relaxed);
-        let segments = self
-            .write_segments(handle, data, size)
-            .await
-            .map_err(fail)?;
-        let written = self.write_manifest(handle, &segments).await;
-        if matches!(&written, Err(error) if error.kind == ErrorKind::AlreadyExists) {
+        let segments = segments_of(&key(&self.options.prefix, handle), data, size);
+        if let Err(failure) = self.write_segments(&segments).await {
             self.clean_up(handle, &segments).await;
+            return Err(fail(failure));
+        }
+        let written = self.write_manifest(handle, &segments).await;
+        match &written {
+            Ok(()) => {
+                self.unsure_manifests.lock().remove(handle);
+            }
+            // It may be there, or come to be while this goes on.
+            Err(error) if error.is_temporary() => {
+                self.unsure_manifests.lock().insert(handle.clone());
+            }
+            Err(_) => self.clean_up(handle, &segments).await,
         }
         written
     }
 
-    async fn write_segments(
-        &self,
-        handle: &Handle,
-        data: &Bytes,
-        size: usize,
-    ) -> Result<Vec<Segment>, HttpFailure> {
-        let hash = hex::encode(Sha256::digest(data));
-        let key = key(&self.options.prefix, handle);
-        let mut segments = Vec::new();
-        for (number, start) in (0..data.len()).step_by(size).enumerate() {
-            let part = data.slice(start..data.len().min(start.saturating_add(size)));
-            let segment = Segment {
-                key: format!("{key}/{hash}/{number:08}"),
-                sum: hex::encode(Md5::digest(&part)),
-                size: part.len(),
-            };
+    async fn write_segments(&self, segments: &[Segment]) -> Result<(), HttpFailure> {
+        for segment in segments {
             let path = object_path(&self.segments_container(), &segment.key);
             let draft = Draft::new(Method::PUT, path)
                 .header(header::ETAG, &segment.sum)
-                .body(part);
+                .body(segment.content.clone());
             self.succeed(Operation::Write, &draft).await?;
-            segments.push(segment);
         }
-        Ok(segments)
+        Ok(())
     }
 
     /// From now on the object is there, unless another one is.
@@ -137,7 +132,7 @@ impl SwiftBackend {
             .iter()
             .map(|segment| {
                 let path = format!("/{container}/{}", segment.key);
-                json!({"path": path, "etag": segment.sum, "size_bytes": segment.size})
+                json!({"path": path, "etag": segment.sum, "size_bytes": segment.content.len()})
             })
             .collect();
         self.on_object(Operation::Write, Method::PUT, handle, |draft| {
@@ -152,23 +147,60 @@ impl SwiftBackend {
         .map(drop)
     }
 
-    /// Removes segments whose manifest was refused, unless the object that is there is made of the same ones. What
-    /// cannot be looked at or removed stays; it takes room and does no harm.
+    /// Removes segments whose manifest was refused or never sent, except those that the object which is there is made
+    /// of. What cannot be looked at or removed stays; it takes room and does no harm.
     async fn clean_up(&self, handle: &Handle, segments: &[Segment]) {
-        let found = self.on_object(Operation::Write, Method::HEAD, handle, |draft| draft);
-        let Ok(found) = found.await else {
+        if self.unsure_manifests.lock().contains(handle) {
+            return;
+        }
+        let Some(used) = self.segments_in_use(handle).await else {
             return;
         };
-        let sum = found.header("etag").unwrap_or_default();
-        if sum.trim_matches('"') == sum_of_sums(segments) {
-            return;
-        }
+        let container = self.segments_container();
         for segment in segments {
-            let path = object_path(&self.segments_container(), &segment.key);
-            let draft = Draft::new(Method::DELETE, path);
-            drop(self.send(Operation::Write, &draft).await);
+            if used.contains(&format!("/{container}/{}", segment.key)) {
+                continue;
+            }
+            let draft = Draft::new(Method::DELETE, object_path(&container, &segment.key));
+            if self.send(Operation::Write, &draft).await.is_err() {
+                return;
+            }
         }
     }
+
+    /// The segments that the stored object is made of; nothing when that cannot be known.
+    async fn segments_in_use(&self, handle: &Handle) -> Option<HashSet<String>> {
+        let manifest = self
+            .on_object(Operation::Read, Method::GET, handle, |draft| {
+                draft.query("multipart-manifest=get")
+            })
+            .await;
+        let reply = match manifest {
+            Ok(reply) => reply,
+            Err(error) if error.is_not_found() => return Some(HashSet::new()),
+            Err(_) => return None,
+        };
+        if !is_large(&reply) {
+            return Some(HashSet::new());
+        }
+        let parts: Vec<Part> = serde_json::from_slice(&reply.body).ok()?;
+        Some(parts.into_iter().map(|part| part.name).collect())
+    }
+}
+
+/// Whether what was answered about is made of segments.
+pub(super) fn is_large(reply: &Reply) -> bool {
+    reply
+        .header("x-static-large-object")
+        .is_some_and(|text| text.eq_ignore_ascii_case("true"))
+}
+
+/// A line of a stored manifest.
+#[derive(Deserialize)]
+struct Part {
+    /// Container and name behind a slash; Ceph calls it as it is called when it is sent.
+    #[serde(alias = "path")]
+    name: String,
 }
 
 /// A part of a large object.
@@ -176,7 +208,22 @@ struct Segment {
     key: String,
     /// MD5 in hex.
     sum: String,
-    size: usize,
+    content: Bytes,
+}
+
+fn segments_of(key: &str, data: &Bytes, size: usize) -> Vec<Segment> {
+    let hash = hex::encode(Sha256::digest(data));
+    let starts = (0..data.len()).step_by(size).enumerate();
+    starts
+        .map(|(number, start)| {
+            let content = data.slice(start..data.len().min(start.saturating_add(size)));
+            Segment {
+                key: format!("{key}/{hash}/{number:08}"),
+                sum: hex::encode(Md5::digest(&content)),
+                content,
+            }
+        })
+        .collect()
 }
 
 /// The sum of a large object is that of the sums of its segments.

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use crate::http::{HttpFailure, Reply, kind_of_status};
 use crate::service::keys::key;
 use crate::service::swift::SwiftBackend;
+use crate::service::swift::large::is_large;
 use crate::service::swift::request::{Draft, object_path};
 use crate::{Backend, BackendError, ErrorKind, Handle, Operation};
 
@@ -29,6 +30,9 @@ struct Outcome {
     missing: usize,
     #[serde(rename = "Errors", default)]
     errors: Vec<(String, String)>,
+    /// Such as `200 OK`.
+    #[serde(rename = "Response Status", default)]
+    status: String,
 }
 
 impl Outcome {
@@ -37,6 +41,21 @@ impl Outcome {
         is_answer
             .then(|| serde_json::from_slice(&reply.body).ok())
             .flatten()
+    }
+
+    /// What the answer to the removal of one large object says: done, or why not.
+    fn of_one(&self) -> Result<(), HttpFailure> {
+        if let Some((_, status)) = self.errors.first() {
+            return Err(failure_of(status));
+        }
+        // The status of a removal that found nothing is 404.
+        let is_fine =
+            ["", "200", "404"].contains(&self.status.split(' ').next().unwrap_or_default());
+        match self.deleted + self.missing {
+            0 if is_fine => Err(not_understood()),
+            _ if is_fine => Ok(()),
+            _ => Err(failure_of(&self.status)),
+        }
     }
 }
 
@@ -64,9 +83,7 @@ impl SwiftBackend {
             .on_object(Operation::Remove, Method::HEAD, handle, |draft| draft)
             .await;
         match found {
-            Ok(reply) => Ok(reply
-                .header("x-static-large-object")
-                .is_some_and(|text| text.eq_ignore_ascii_case("true"))),
+            Ok(reply) => Ok(is_large(&reply)),
             Err(error) if error.is_not_found() => Ok(false),
             Err(error) => Err(error),
         }
@@ -79,12 +96,9 @@ impl SwiftBackend {
             .query("multipart-manifest=delete")
             .header(header::ACCEPT, "application/json");
         let failure = match self.succeed(Operation::Remove, &draft).await {
-            Ok(reply) => match Outcome::parse(&reply) {
-                Some(outcome) if outcome.errors.is_empty() => return Ok(()),
-                Some(outcome) => outcome
-                    .errors
-                    .first()
-                    .map_or_else(not_understood, |(_, status)| failure_of(status)),
+            Ok(reply) => match Outcome::parse(&reply).map(|outcome| outcome.of_one()) {
+                Some(Ok(())) => return Ok(()),
+                Some(Err(failure)) => failure,
                 None => not_understood(),
             },
             Err(failure) => failure,

@@ -138,17 +138,18 @@ impl SwiftBackend {
         if reply.status.is_success() {
             Ok(reply)
         } else {
-            Err(self.refused(&reply))
+            Err(self.refused(operation, &reply))
         }
     }
 
     /// What a status that is no success means.
-    fn refused(&self, reply: &Reply) -> HttpFailure {
+    fn refused(&self, operation: Operation, reply: &Reply) -> HttpFailure {
         let text = String::from_utf8_lossy(&reply.body);
         let plain = Some(text.as_ref()).filter(|text| !text.trim_start().starts_with('<'));
         let (kind, told) = match reply.status.as_u16() {
             409 => (ErrorKind::Temporary, plain),
-            412 => (ErrorKind::AlreadyExists, None),
+            // Only a write has a condition; elsewhere it is a request that the cluster does not take.
+            412 if operation == Operation::Write => (ErrorKind::AlreadyExists, None),
             413 if text.to_ascii_lowercase().contains("quota") => {
                 (ErrorKind::NoSpace, Some("a quota is reached"))
             }
@@ -243,19 +244,20 @@ impl SwiftBackend {
         }
     }
 
-    /// At most `limit` names of a container that begin with the prefix and come after the marker.
+    /// Names of a container that begin with the prefix and come after the marker: at most `limit`, or as many as the
+    /// cluster gives, which refuses to be asked for more.
     pub(super) async fn page(
         &self,
         operation: Operation,
         container: &str,
         (prefix, marker): (&str, &str),
-        limit: usize,
+        limit: Option<usize>,
     ) -> Result<Vec<Entry>, HttpFailure> {
+        let mut pairs = vec![("format", "json"), ("prefix", prefix), ("marker", marker)];
+        let limit = limit.map(|limit| limit.to_string());
+        pairs.extend(limit.as_deref().map(|limit| ("limit", limit)));
         let query = url::form_urlencoded::Serializer::new(String::new())
-            .append_pair("format", "json")
-            .append_pair("limit", &limit.to_string())
-            .append_pair("prefix", prefix)
-            .append_pair("marker", marker)
+            .extend_pairs(pairs)
             .finish();
         let path = format!("{}?{query}", container_path(container));
         let draft = Draft::new(Method::GET, path).header(header::ACCEPT, "application/json");
