@@ -6,6 +6,7 @@
 //! (writes) beside it. Everything is level-based: a crash between two writes is healed by the next pass.
 
 pub mod backup_configuration;
+pub mod builtin;
 pub mod context;
 pub mod controller;
 pub mod delays;
@@ -15,6 +16,7 @@ pub mod inject;
 pub mod leader;
 pub mod metrics;
 pub mod pod_parts;
+pub mod repository;
 mod run;
 pub mod servers;
 pub mod stores;

@@ -1,0 +1,85 @@
+//! Repositories: who uses them, and the removal of their data when they are deleted with `wipeOut`.
+//!
+//! Data is removed by a Job in the Repository's namespace, and only when nobody names the Repository any more. The
+//! finalizer `stash` is there only with `wipeOut`; nothing else is outside the cluster.
+
+use std::sync::Arc;
+
+use api::k8s_openapi::api::batch::v1::Job;
+use api::v1alpha1::Repository;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use kube_client::{Api, ResourceExt};
+use kube_runtime::reflector::ObjectRef;
+use kube_runtime::{Controller, watcher};
+use tokio_util::sync::CancellationToken;
+
+use crate::context::Context;
+use crate::controller::{Again, drive};
+use crate::failure::ReconcileError;
+use crate::stores::{Stores, Touched};
+
+mod apply;
+mod observe;
+mod plan;
+mod wipe_out;
+
+/// The controller.
+pub fn controller(
+    context: &Arc<Context>,
+    stores: &Arc<Stores>,
+    stop: &CancellationToken,
+) -> BoxFuture<'static, ()> {
+    let api: Api<Repository> = Api::all(context.client());
+    let jobs: Api<Job> = Api::all(context.client());
+    let (used, every) = (Arc::clone(stores), Arc::clone(stores));
+    let concerned = move |change: &Touched| match change {
+        // An invoker may have moved from one Repository to another: those that list it are looked at as well.
+        Touched::Invoker { invoker, .. } => {
+            let concerned = used
+                .repositories
+                .state_filter(|it| observe::concerns(&used, invoker, it));
+            references(&concerned)
+        }
+        Touched::Repository { .. } | Touched::Workload(_) => Vec::new(),
+    };
+    let all = move || references(&every.repositories.state());
+    let controller = Controller::new(api, watcher::Config::default())
+        .owns(jobs, watcher::Config::default().labels(wipe_out::SELECTOR))
+        .reconcile_on(stores.listen(concerned, all));
+    let stores = Arc::clone(stores);
+    drive(
+        "repository",
+        controller,
+        Arc::clone(context),
+        stop.clone(),
+        move |repository, context| {
+            let stores = Arc::clone(&stores);
+            async move { pass(&repository, &context, &stores).await }
+        },
+    )
+    .boxed()
+}
+
+fn references(objects: &[Arc<Repository>]) -> Vec<ObjectRef<Repository>> {
+    objects
+        .iter()
+        .map(|object| ObjectRef::from_obj(object.as_ref()))
+        .collect()
+}
+
+/// Brings one Repository to where it should be.
+async fn pass(
+    repository: &Repository,
+    context: &Context,
+    stores: &Stores,
+) -> Result<Again, ReconcileError> {
+    stores.ready().await;
+    let is_deleted = repository.metadata.deletion_timestamp.is_some();
+    if is_deleted && repository.finalizers().is_empty() {
+        return Ok(Again::OnChange);
+    }
+    let observation = observe::observe(repository, context, stores).await?;
+    let plan = plan::plan(repository, &observation);
+    apply::apply(context, repository, plan).await
+}

@@ -1,0 +1,152 @@
+//! Reads who uses a Repository, and how far the removal of its data is.
+
+use api::k8s_openapi::api::batch::v1::Job;
+use api::v1alpha1::{Repository, TypedObjectReference};
+use api::v1beta1::{BackupConfiguration, RepositoryRef, RestoreSession};
+use kube_client::{Api, Resource, ResourceExt};
+use session::names;
+
+use crate::context::Context;
+use crate::failure::{ReconcileError, found};
+use crate::inject::Invoker;
+use crate::stores::Stores;
+
+/// How far the removal of the data is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WipeOut {
+    /// Nobody has begun.
+    NotStarted,
+    /// The Job runs.
+    Running,
+    /// Everything is gone.
+    Done,
+    /// The Job failed, for this reason.
+    Failed(String),
+}
+
+/// What was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observation {
+    /// Who names the Repository, sorted.
+    pub references: Vec<TypedObjectReference>,
+    /// How far the removal of the data is; looked at only when the Repository is being deleted.
+    pub wipe_out: WipeOut,
+}
+
+/// Whether a Repository is, or was, used by an invoker.
+pub fn concerns(stores: &Stores, invoker: &Invoker, repository: &Repository) -> bool {
+    let is_listed = repository.status.iter().any(|status| {
+        status.references.iter().any(|reference| {
+            reference.kind == invoker.kind
+                && reference.name == invoker.name
+                && reference.namespace.as_deref() == Some(invoker.namespace.as_str())
+        })
+    });
+    is_listed
+        || references(stores, repository)
+            .iter()
+            .any(|it| is(it, invoker))
+}
+
+fn is(reference: &TypedObjectReference, invoker: &Invoker) -> bool {
+    reference.kind == invoker.kind
+        && reference.name == invoker.name
+        && reference.namespace.as_deref() == Some(invoker.namespace.as_str())
+}
+
+/// Reads everything.
+pub async fn observe(
+    repository: &Repository,
+    context: &Context,
+    stores: &Stores,
+) -> Result<Observation, ReconcileError> {
+    let is_deleted = repository.metadata.deletion_timestamp.is_some();
+    let wipe_out = if is_deleted && repository.spec.wipe_out {
+        wipe_out(repository, context).await?
+    } else {
+        WipeOut::NotStarted
+    };
+    Ok(Observation {
+        references: references(stores, repository),
+        wipe_out,
+    })
+}
+
+fn references(stores: &Stores, repository: &Repository) -> Vec<TypedObjectReference> {
+    let configurations = stores
+        .configurations
+        .state_filter(|it| uses(it, &it.spec.repository, repository));
+    let restores = stores
+        .restores
+        .state_filter(|it| uses(it, &it.spec.repository, repository));
+    let mut all: Vec<TypedObjectReference> = configurations
+        .iter()
+        .map(|it| named::<BackupConfiguration>(it))
+        .chain(restores.iter().map(|it| named::<RestoreSession>(it)))
+        .collect();
+    all.sort_by(|left, right| {
+        (&left.kind, &left.namespace, &left.name).cmp(&(&right.kind, &right.namespace, &right.name))
+    });
+    all
+}
+
+/// Whether an object names the Repository, and stays.
+fn uses<K: Resource>(object: &K, reference: &RepositoryRef, repository: &Repository) -> bool {
+    let own = object.meta().namespace.as_deref().unwrap_or_default();
+    let namespace = reference.namespace.as_deref().filter(|it| !it.is_empty());
+    let of_repository = repository.metadata.namespace.as_deref().unwrap_or_default();
+    object.meta().deletion_timestamp.is_none()
+        && Some(reference.name.as_str()) == repository.metadata.name.as_deref()
+        && namespace.unwrap_or(own) == of_repository
+}
+
+fn named<K: Resource<DynamicType = ()>>(object: &K) -> TypedObjectReference {
+    TypedObjectReference {
+        api_group: Some(K::group(&()).into_owned()),
+        kind: K::kind(&()).into_owned(),
+        namespace: object.namespace(),
+        name: object.name_any(),
+    }
+}
+
+async fn wipe_out(repository: &Repository, context: &Context) -> Result<WipeOut, ReconcileError> {
+    let namespace = repository.namespace().unwrap_or_default();
+    let name = names::wipe_out_job(&repository.name_any());
+    let jobs: Api<Job> = Api::namespaced(context.client(), &namespace);
+    let job = found(jobs.get(&name).await).map_err(ReconcileError::api(
+        "read",
+        format!("Job {namespace}/{name}"),
+    ))?;
+    Ok(job.map_or(WipeOut::NotStarted, |job| state(repository, &job)))
+}
+
+/// A Job of an earlier Repository of the same name says nothing about this one.
+fn state(repository: &Repository, job: &Job) -> WipeOut {
+    let uid = repository.metadata.uid.as_deref();
+    let is_ours = job
+        .owner_references()
+        .iter()
+        .any(|owner| Some(owner.uid.as_str()) == uid);
+    if !is_ours {
+        return WipeOut::Failed("a Job of an earlier Repository was in the way".to_owned());
+    }
+    let conditions = job
+        .status
+        .iter()
+        .flat_map(|it| it.conditions.iter().flatten());
+    for condition in conditions.filter(|it| it.status == "True") {
+        match condition.type_.as_str() {
+            "Complete" => return WipeOut::Done,
+            "Failed" => {
+                return WipeOut::Failed(
+                    condition
+                        .message
+                        .clone()
+                        .unwrap_or_else(|| "its Pods failed".to_owned()),
+                );
+            }
+            _ => {}
+        }
+    }
+    WipeOut::Running
+}
