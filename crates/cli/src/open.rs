@@ -341,6 +341,7 @@ async fn lock(
         retry_for: context.global.retry_lock.unwrap_or(Duration::ZERO),
         hostname: identity.hostname,
         username: identity.username,
+        judge: None,
     };
     let repository = repository.clone();
     let mut acquiring =

@@ -7,6 +7,7 @@ mod acquire;
 mod clock;
 mod file;
 mod hold;
+mod judge;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ use crate::time::Time;
 pub use self::clock::{Clock, SystemClock};
 pub use self::file::LockFile;
 use self::hold::Held;
+pub use self::judge::Judge;
 
 /// What a lock keeps others from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -45,6 +47,8 @@ pub struct LockOptions {
     pub hostname: String,
     /// The name of the user as written into the lock file.
     pub username: String,
+    /// Who can prove that the holder of another lock is gone, where age and processes prove nothing.
+    pub judge: Option<Arc<dyn Judge>>,
 }
 
 /// Why there is no lock.
@@ -121,7 +125,7 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Takes a lock, removing stale ones that are in its way. Must be called within a tokio runtime.
+    /// Takes a lock, removing those in its way that are stale or whose holder is gone. Must be called within a tokio runtime.
     pub async fn acquire(
         repository: &Repository,
         kind: LockKind,
@@ -139,8 +143,7 @@ impl Lock {
     ) -> Result<Self, LockError> {
         hold::survive_liveness_probes();
         let template = LockFile::of_this_process(kind, options);
-        let pending =
-            acquire::acquire(repository, &template, options.retry_for, clock.as_ref()).await?;
+        let pending = acquire::acquire(repository, &template, options, clock.as_ref()).await?;
         let held = Arc::new(Held::new(pending, template, clock));
         let stop = CancellationToken::new();
         let keeper = tokio::spawn(hold::keep(Arc::clone(&held), stop.clone()));

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::clock::Clock;
 use super::file::{self, LockFile};
-use super::{LockError, handle, list_names};
+use super::{LockError, LockOptions, handle, list_names};
 use crate::id::LockId;
 use crate::repository::{LoadError, Repository};
 
@@ -88,18 +88,18 @@ async fn discard(repository: &Repository, id: LockId) {
     }
 }
 
-/// Takes the lock, trying again for `retry_for` while others hold a conflicting one.
+/// Takes the lock, trying again for as long as the options say while others hold a conflicting one.
 pub(super) async fn acquire(
     repository: &Repository,
     lock: &LockFile,
-    retry_for: Duration,
+    options: &LockOptions,
     clock: &dyn Clock,
 ) -> Result<Pending, LockError> {
-    let deadline = Instant::now() + retry_for;
-    let mut wait = RETRY_START.min(retry_for);
+    let deadline = Instant::now() + options.retry_for;
+    let mut wait = RETRY_START.min(options.retry_for);
     loop {
         let now = Instant::now();
-        match try_once(repository, lock, clock).await {
+        match try_once(repository, lock, options, clock).await {
             Err(error @ LockError::Locked { .. }) if now < deadline => {
                 tracing::info!(%error, "waiting for the lock");
                 // Two that stepped back from each other must not meet again each time.
@@ -116,12 +116,13 @@ pub(super) async fn acquire(
 async fn try_once(
     repository: &Repository,
     lock: &LockFile,
+    options: &LockOptions,
     clock: &dyn Clock,
 ) -> Result<Pending, LockError> {
-    check_others(repository, lock, None, clock).await?;
+    check_others(repository, lock, None, options, clock).await?;
     let pending = Pending::write(repository, lock, clock).await?;
     sleep(SETTLE_TIME).await;
-    match check_others(repository, lock, pending.id, clock).await {
+    match check_others(repository, lock, pending.id, options, clock).await {
         Ok(()) => Ok(pending),
         Err(error) => {
             pending.remove().await;
@@ -139,12 +140,13 @@ enum Look {
     Outdated,
 }
 
-/// Fails when a lock of somebody else stands against ours. Stale ones that do are removed: that is also how
-/// their holder, should it have slept, learns that it must stop.
+/// Fails when a lock of somebody else stands against ours. Those that do and are stale, or whose holder is gone,
+/// are removed: that is also how their holder, should it have slept, learns that it must stop.
 async fn check_others(
     repository: &Repository,
     lock: &LockFile,
     own: Option<LockId>,
+    options: &LockOptions,
     clock: &dyn Clock,
 ) -> Result<(), LockError> {
     let mut harmless: HashSet<LockId> = own.into_iter().collect();
@@ -154,7 +156,10 @@ async fn check_others(
             Ok(Look::Free) => return Ok(()),
             Ok(Look::Outdated) => {}
             Ok(Look::Conflict(id, other)) if other.is_stale_here(clock.now()) => {
-                remove_stale(repository, id, other).await?;
+                remove_dead(repository, id, other, "stale").await?;
+            }
+            Ok(Look::Conflict(id, other)) if is_holder_gone(options, &other).await => {
+                remove_dead(repository, id, other, "its holder is gone").await?;
             }
             Ok(Look::Conflict(id, other)) => return Err(other.into_conflict(id)),
             Ok(Look::Unreadable(id, error)) => match (waits.next(), is_worth_waiting(&error)) {
@@ -220,19 +225,28 @@ async fn look(
     Ok(seen)
 }
 
-async fn remove_stale(
+/// Whether somebody can prove that nobody holds this lock any more.
+async fn is_holder_gone(options: &LockOptions, other: &LockFile) -> bool {
+    match &options.judge {
+        Some(judge) => judge.is_gone(&other.hostname).await,
+        None => false,
+    }
+}
+
+async fn remove_dead(
     repository: &Repository,
     id: LockId,
-    stale: LockFile,
+    dead: LockFile,
+    why: &'static str,
 ) -> Result<(), LockError> {
     match repository.backend().remove(&handle(id)).await {
         Ok(()) => {
-            tracing::info!(lock = %id, hostname = stale.hostname, pid = stale.pid, time = %stale.time, "removed a stale lock");
+            tracing::info!(lock = %id, hostname = dead.hostname, pid = dead.pid, time = %dead.time, why, "removed a lock");
             Ok(())
         }
         Err(error) => {
-            tracing::warn!(lock = %id, %error, "could not remove a stale lock");
-            Err(stale.into_conflict(id))
+            tracing::warn!(lock = %id, why, %error, "could not remove a lock");
+            Err(dead.into_conflict(id))
         }
     }
 }

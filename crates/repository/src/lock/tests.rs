@@ -1,3 +1,5 @@
+mod judge;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use backend::{Backend, ErrorKind, Operation};
@@ -70,10 +72,20 @@ impl Fixture {
     }
 
     async fn acquire(&self, kind: LockKind, retry_for: Duration) -> Result<Lock, LockError> {
+        self.acquire_judging(kind, retry_for, None).await
+    }
+
+    async fn acquire_judging(
+        &self,
+        kind: LockKind,
+        retry_for: Duration,
+        judge: Option<Arc<dyn Judge>>,
+    ) -> Result<Lock, LockError> {
         let options = LockOptions {
             retry_for,
             hostname: "test".to_owned(),
             username: "tester".to_owned(),
+            judge,
         };
         let clock: Arc<dyn Clock> = Arc::<TestClock>::clone(&self.clock);
         Lock::acquire_with_clock(&self.repository, kind, &options, clock).await

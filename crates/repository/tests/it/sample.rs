@@ -160,6 +160,7 @@ pub async fn lock(repository: &Repository, kind: LockKind) -> Lock {
         retry_for: std::time::Duration::ZERO,
         hostname: "host".to_owned(),
         username: "user".to_owned(),
+        judge: None,
     };
     Lock::acquire(repository, kind, &options).await.unwrap()
 }
