@@ -1,12 +1,16 @@
-//! One backup session of one host: hooks, initialisation, snapshots, retention, check, report
-//! (reference 3.8.1, with the decisions of the design).
+//! One backup session: hooks, initialisation, snapshots, retention, check, report (reference 3.8.1, with the
+//! decisions of the design).
+//!
+//! On one machine a session has one host and one process sees it to its end. In a cluster its hosts and what follows
+//! them are parts, which any Pod can begin, and go on with where another one stopped.
 
 mod actions;
+mod closing;
+mod host;
 mod report;
 
 pub(crate) use report::{chain, go_duration, time};
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use api::conditions::{Condition, ConditionStatus, condition_type, reason, set_condition};
@@ -14,18 +18,16 @@ use api::duration::GoDuration;
 use api::secret::BackendSettings;
 use api::v1alpha1::RepositoryStatus;
 use api::v1beta1::{
-    BackupConfigurationSpec, BackupSessionStatus, BackupTargetStatus, HostBackupPhase,
-    HostBackupStats, PostBackupAction, PreBackupAction,
+    BackupConfigurationSpec, BackupSessionStatus, BackupTargetStatus, PostBackupAction,
+    PreBackupAction,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Engine, EngineError};
-use crate::reporter::{EventKind, Reporter, delivered};
+use crate::hooks::HookPlace;
+use crate::reporter::{Reporter, delivered};
 use crate::stop::Stop;
-use crate::{Clock, Identity, arguments, hooks};
-
-/// How much of an error is kept in a status.
-const ERROR_BYTES: usize = 1024;
+use crate::{Clock, Identity};
 
 /// Everything that one backup session needs to know.
 #[derive(Debug)]
@@ -36,24 +38,56 @@ pub struct BackupRun {
     pub spec: BackupConfigurationSpec,
     /// Retries left, for the hook policies.
     pub retries_left: i32,
-    /// Storage and password.
-    pub settings: BackendSettings,
+    /// Storage and password, or why there are none.
+    pub settings: Result<BackendSettings, String>,
     /// What was known of the repository before.
     pub repository: RepositoryStatus,
     /// Whether files that cannot be read leave the host Succeeded (decision 5).
     pub tolerates_unreadable: bool,
+    /// Where hooks run.
+    pub hooks: HookPlace,
 }
+
+impl BackupRun {
+    fn settings(&self) -> Result<&BackendSettings, EngineError> {
+        self.settings
+            .as_ref()
+            .map_err(|why| EngineError::Settings(why.clone()))
+    }
+}
+
+/// One Pod's part of a session.
+pub(crate) struct Part<'a> {
+    /// The session.
+    pub run: &'a BackupRun,
+    /// Which of its targets.
+    pub index: usize,
+    /// The host that the Pod works as.
+    pub host: &'a str,
+    /// Whom to tell.
+    pub reporter: &'a dyn Reporter,
+    /// What ends it early. An interruption leaves the part to others; a deadline is a result.
+    pub stop: &'a Stop,
+}
+
+/// What is opened once and used by all parts that one process works on.
+pub(crate) type OpenedEngine = Option<Engine>;
 
 /// The state of a run while it goes on.
 struct Progressing<'a> {
     run: &'a BackupRun,
+    index: usize,
+    host: String,
     reporter: &'a dyn Reporter,
     clock: &'a dyn Clock,
-    /// What the caller stops everything with; the post hook obeys it also after the deadline.
-    cancel: CancellationToken,
-    stop: Stop,
+    stop: &'a Stop,
     status: BackupSessionStatus,
+    /// When the session began.
+    began: jiff::Timestamp,
+    /// When the work of this process began.
     started: Instant,
+    /// Whether what is interrupted here is left to others, and not a result.
+    is_part: bool,
 }
 
 /// Runs the session to its end and returns its status: complete but for `BackupHistoryCleaned`, phase and duration,
@@ -67,23 +101,83 @@ pub async fn run(
 ) -> BackupSessionStatus {
     let deadline = run.spec.time_out.and_then(GoDuration::to_std);
     let left = deadline.map(|deadline| time_left(run.identity.created, deadline, clock));
+    let stop = Stop::new(cancel, left);
     let mut work = Progressing {
         run,
+        index: 0,
+        host: session::host::backup_host(run.spec.target.as_ref()),
         reporter,
         clock,
-        cancel: cancel.clone(),
-        stop: Stop::new(cancel, left),
+        stop: &stop,
         status: first_status(run, deadline),
+        began: clock.now(),
         started: Instant::now(),
+        is_part: false,
     };
     work.report().await;
-    if work.pre_hook().await {
-        work.back_up().await;
+    work.set_target(
+        condition_type::BACKUP_EXECUTOR_ENSURED,
+        ConditionStatus::True,
+        reason::SUCCESSFULLY_ENSURED_BACKUP_EXECUTOR,
+        "the backup runs in this process",
+    );
+    let mut engine = None;
+    if work.pre_hook().await.is_ok() && work.back_up(&mut engine).await {
+        work.post_actions(&mut engine).await;
+    }
+    if let Some(engine) = &engine {
+        work.report_cost(engine).await;
     }
     work.note_stop();
     work.post_hook().await;
     work.report().await;
     work.status
+}
+
+/// Runs the pre hook, initialises the repository if nobody has, and backs the host up. The host's result is in the
+/// status and reported, unless the work was interrupted: then another Pod begins the host anew. Whether it was not.
+pub(crate) async fn back_up_host(
+    part: &Part<'_>,
+    status: BackupSessionStatus,
+    engine: &mut OpenedEngine,
+) -> bool {
+    let mut work = Progressing::of_part(part, status);
+    match work.pre_hook().await {
+        Ok(()) => {
+            work.back_up(engine).await;
+        }
+        Err(message) => work.host_failed(Vec::new(), message).await,
+    }
+    if work.stop.is_late() {
+        // Whatever the pre hook has frozen is thawed, although the session is over.
+        work.post_hook().await;
+        work.report().await;
+    }
+    work.target()
+        .is_some_and(|target| target.stats.iter().any(|stats| stats.hostname == part.host))
+}
+
+/// What follows when all hosts have reported: retention, check and the post hook, whatever of it is not done yet.
+/// Whether it was not interrupted.
+pub(crate) async fn conclude(
+    part: &Part<'_>,
+    status: BackupSessionStatus,
+    engine: &mut OpenedEngine,
+) -> bool {
+    let mut work = Progressing::of_part(part, status);
+    let is_whole = work.target().is_some_and(session::work::follows_up);
+    if is_whole {
+        work.post_actions(engine).await;
+    }
+    if let Some(engine) = engine {
+        work.report_cost(engine).await;
+    }
+    if work.is_left_to_others() {
+        return false;
+    }
+    work.post_hook().await;
+    work.report().await;
+    session::work::is_concluded(&part.run.spec, &work.status, part.index)
 }
 
 fn time_left(created: jiff::Timestamp, deadline: Duration, clock: &dyn Clock) -> Duration {
@@ -116,7 +210,31 @@ fn first_status(run: &BackupRun, deadline: Option<Duration>) -> BackupSessionSta
     }
 }
 
-impl Progressing<'_> {
+impl<'a> Progressing<'a> {
+    fn of_part(part: &Part<'a>, status: BackupSessionStatus) -> Self {
+        Self {
+            run: part.run,
+            index: part.index,
+            host: part.host.to_owned(),
+            reporter: part.reporter,
+            clock: &crate::SystemClock,
+            stop: part.stop,
+            status,
+            began: part.run.identity.created,
+            started: Instant::now(),
+            is_part: true,
+        }
+    }
+
+    fn target(&self) -> Option<&BackupTargetStatus> {
+        self.status.targets.get(self.index)
+    }
+
+    /// Whether the work was interrupted and another Pod goes on with it.
+    fn is_left_to_others(&self) -> bool {
+        self.is_part && self.stop.is_interrupted()
+    }
+
     async fn report(&mut self) {
         for target in &mut self.status.targets {
             target.phase = Some(session::phase::target(target));
@@ -148,304 +266,12 @@ impl Progressing<'_> {
         message: impl Into<String>,
     ) {
         let now = self.clock.now();
-        if let Some(target) = self.status.targets.first_mut() {
+        if let Some(target) = self.status.targets.get_mut(self.index) {
             set_condition(
                 &mut target.conditions,
                 Condition::new(type_, status, reason, message),
                 now,
             );
-        }
-    }
-
-    /// Whether the backup may begin.
-    async fn pre_hook(&mut self) -> bool {
-        self.set_target(
-            condition_type::BACKUP_EXECUTOR_ENSURED,
-            ConditionStatus::True,
-            reason::SUCCESSFULLY_ENSURED_BACKUP_EXECUTOR,
-            "the backup runs in this process",
-        );
-        let Some(hook) = self
-            .run
-            .spec
-            .hooks
-            .as_ref()
-            .and_then(|hooks| hooks.pre_backup.as_ref())
-        else {
-            return true;
-        };
-        let result = hooks::run(
-            hook,
-            &report::hook_data(self),
-            // The session's own deadline comes by the token; a second timer would race with it.
-            hooks::DEFAULT_DEADLINE,
-            self.stop.token(),
-        )
-        .await;
-        match result {
-            Ok(()) => {
-                self.set_target(
-                    condition_type::PRE_BACKUP_HOOK_EXECUTION_SUCCEEDED,
-                    ConditionStatus::True,
-                    reason::SUCCESSFULLY_EXECUTED_PRE_BACKUP_HOOK,
-                    "the pre-backup hook has run",
-                );
-                self.report().await;
-                true
-            }
-            Err(error) => {
-                let message = report::chain(&error);
-                self.set_target(
-                    condition_type::PRE_BACKUP_HOOK_EXECUTION_SUCCEEDED,
-                    ConditionStatus::False,
-                    reason::FAILED_TO_EXECUTE_PRE_BACKUP_HOOK,
-                    message.clone(),
-                );
-                delivered(
-                    self.reporter
-                        .event(EventKind::Warning, "PreBackupHookFailed", &message)
-                        .await,
-                );
-                self.report().await;
-                false
-            }
-        }
-    }
-
-    async fn back_up(&mut self) {
-        let engine = match self.initialise().await {
-            Ok(engine) => engine,
-            Err(error) => {
-                self.host_failed(Vec::new(), &error).await;
-                return;
-            }
-        };
-        self.report().await;
-        if self.save_paths(&engine).await {
-            self.note_first_backup().await;
-            self.post_actions(&engine).await;
-        }
-        if let Some(cost) = engine.cost() {
-            delivered(
-                self.reporter
-                    .event(EventKind::Normal, "StorageUsed", &cost)
-                    .await,
-            );
-        }
-    }
-
-    /// From now on a repository that is gone is a fault, also when the rest of this session fails.
-    async fn note_first_backup(&mut self) {
-        if self.run.repository.first_backup_time.is_none() {
-            let status = RepositoryStatus {
-                first_backup_time: Some(report::time(self.run.identity.created)),
-                ..self.run.repository.clone()
-            };
-            delivered(self.reporter.repository(&status).await);
-        }
-    }
-
-    /// Opens the repository, and creates it when its config object is absent (decision 6).
-    async fn initialise(&mut self) -> Result<Engine, EngineError> {
-        let known = &self.run.repository;
-        let was_used = known.first_backup_time.is_some() || known.last_backup_time.is_some();
-        let opened = Engine::open_or_create(&self.run.settings, &self.run.identity, was_used).await;
-        match &opened {
-            Ok((engine, was_created)) => {
-                let message = if *was_created {
-                    format!("initialised the repository at {}", engine.location())
-                } else {
-                    format!("the repository at {} exists", engine.location())
-                };
-                if *was_created {
-                    delivered(
-                        self.reporter
-                            .event(EventKind::Normal, "RepositoryInitialized", &message)
-                            .await,
-                    );
-                }
-                self.set_session(
-                    condition_type::BACKEND_REPOSITORY_INITIALIZED,
-                    ConditionStatus::True,
-                    reason::BACKEND_REPOSITORY_FOUND,
-                    message,
-                );
-            }
-            Err(error) => self.set_session(
-                condition_type::BACKEND_REPOSITORY_INITIALIZED,
-                ConditionStatus::False,
-                reason::FAILED_TO_INITIALIZE_BACKEND_REPOSITORY,
-                report::chain(error),
-            ),
-        }
-        opened.map(|(engine, _)| engine)
-    }
-
-    /// One snapshot for each path. Whether all of them are whole.
-    async fn save_paths(&mut self, engine: &Engine) -> bool {
-        let target = self.run.spec.target.as_ref();
-        let arguments = match arguments::backup(target) {
-            Ok(arguments) => arguments,
-            Err(errors) => {
-                self.host_failed(Vec::new(), &EngineError::arguments(&errors))
-                    .await;
-                return false;
-            }
-        };
-        let host = session::host::backup_host(target);
-        let excludes = target
-            .map(|target| target.exclude.clone())
-            .unwrap_or_default();
-        let mut snapshots = Vec::new();
-        for path in target
-            .map(|target| target.paths.as_slice())
-            .unwrap_or_default()
-        {
-            let request = crate::engine::SaveRequest {
-                path: PathBuf::from(path),
-                host: &host,
-                username: &self.run.identity.username,
-                tag: report::tag(self.run),
-                excludes: &excludes,
-                arguments: &arguments,
-            };
-            let progress = self.reporter.backup_progress(path);
-            let saved = engine.save(&request, progress, &self.stop).await;
-            match saved {
-                Ok(summary) => {
-                    let unreadable = report::unreadable(&summary);
-                    snapshots.push(report::snapshot_stats(path, &summary));
-                    if let Some(message) = unreadable {
-                        delivered(
-                            self.reporter
-                                .event(EventKind::Warning, "FilesNotReadable", &message)
-                                .await,
-                        );
-                        if !self.run.tolerates_unreadable {
-                            self.host_failed(snapshots, &EngineError::Incomplete { message })
-                                .await;
-                            return false;
-                        }
-                    }
-                }
-                Err(error) => {
-                    self.host_failed(snapshots, &error).await;
-                    return false;
-                }
-            }
-        }
-        let message = format!("backed up {} paths of host {host}", snapshots.len());
-        self.add_host(HostBackupPhase::Succeeded, snapshots, None);
-        delivered(
-            self.reporter
-                .event(EventKind::Normal, "HostBackupSucceeded", &message)
-                .await,
-        );
-        self.report().await;
-        true
-    }
-
-    async fn host_failed(
-        &mut self,
-        snapshots: Vec<api::v1beta1::SnapshotStats>,
-        error: &EngineError,
-    ) {
-        let message = report::chain(error);
-        let shown = session::text::error_tail(&message, ERROR_BYTES).to_owned();
-        self.add_host(HostBackupPhase::Failed, snapshots, Some(shown));
-        delivered(
-            self.reporter
-                .event(EventKind::Warning, "HostBackupFailed", &message)
-                .await,
-        );
-        self.report().await;
-    }
-
-    fn add_host(
-        &mut self,
-        phase: HostBackupPhase,
-        snapshots: Vec<api::v1beta1::SnapshotStats>,
-        error: Option<String>,
-    ) {
-        let stats = HostBackupStats {
-            hostname: session::host::backup_host(self.run.spec.target.as_ref()),
-            phase: Some(phase),
-            snapshots,
-            duration: Some(report::go_duration(self.started.elapsed())),
-            error,
-        };
-        if let Some(target) = self.status.targets.first_mut() {
-            target.stats.push(stats);
-        }
-    }
-
-    /// Tells a deadline and an interruption from other failures.
-    fn note_stop(&mut self) {
-        if self.stop.is_late() {
-            self.set_session(
-                condition_type::DEADLINE_EXCEEDED,
-                ConditionStatus::True,
-                reason::FAILED_TO_COMPLETE_WITHIN_DEADLINE,
-                "the session did not complete within its timeOut and was stopped",
-            );
-        } else if self.stop.is_interrupted() {
-            self.set_target(
-                condition_type::BACKUP_DISRUPTED,
-                ConditionStatus::True,
-                reason::FAILED_TO_COMPLETE_DUE_TO_DISRUPTION,
-                "the process was asked to stop before the session was complete",
-            );
-        }
-    }
-
-    /// Runs when its policy says so for the final result (decision 11); never after an interruption.
-    async fn post_hook(&mut self) {
-        let Some(hook) = self
-            .run
-            .spec
-            .hooks
-            .as_ref()
-            .and_then(|hooks| hooks.post_backup.as_ref())
-        else {
-            return;
-        };
-        let has_failed = report::has_failed(&self.status);
-        let is_due = session::hooks::runs_after_backup(
-            hook.execution_policy,
-            has_failed,
-            self.run.retries_left,
-        );
-        if !is_due || self.stop.is_interrupted() {
-            return;
-        }
-        let result = hooks::run(
-            &hook.handler,
-            &report::hook_data(self),
-            hooks::DEFAULT_DEADLINE,
-            &self.cancel,
-        )
-        .await;
-        match result {
-            Ok(()) => self.set_target(
-                condition_type::POST_BACKUP_HOOK_EXECUTION_SUCCEEDED,
-                ConditionStatus::True,
-                reason::SUCCESSFULLY_EXECUTED_POST_BACKUP_HOOK,
-                "the post-backup hook has run",
-            ),
-            Err(error) => {
-                let message = report::chain(&error);
-                self.set_target(
-                    condition_type::POST_BACKUP_HOOK_EXECUTION_SUCCEEDED,
-                    ConditionStatus::False,
-                    reason::FAILED_TO_EXECUTE_POST_BACKUP_HOOK,
-                    message.clone(),
-                );
-                delivered(
-                    self.reporter
-                        .event(EventKind::Warning, "PostBackupHookFailed", &message)
-                        .await,
-                );
-            }
         }
     }
 }

@@ -13,7 +13,7 @@ use api::secret::BackendSettings;
 use archive::filter::{ExcludeError, PatternError, SizeError};
 use archive::restore::RestoreError;
 use archive::save::BackupError;
-use backend::{BackendError, ErrorKind, RetryOptions};
+use backend::{BackendError, CacheOptions, ErrorKind, RetryOptions};
 use repository::check::CheckFailure;
 use repository::forget::{ForgetError, PolicyError};
 use repository::lock::{Lock, LockError, LockKind, LockOptions};
@@ -21,12 +21,11 @@ use repository::prune::PruneError;
 use repository::snapshot::FindError;
 use repository::{CreateOptions, LoadError, OpenError, OpenOptions, Repository};
 
-use crate::Identity;
 use crate::arguments::ArgumentError;
 use crate::stop::Stop;
 use crate::storage::{Storage, StorageError};
+use crate::{CachePlace, Identity};
 
-pub use maintenance::RetentionResult;
 pub use restore::RestoredTotals;
 pub use save::SaveRequest;
 
@@ -38,6 +37,9 @@ const LOCK_ATTEMPT: Duration = Duration::from_secs(2);
 /// Why a step of a session failed.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
+    /// There are no settings.
+    #[error("{0}")]
+    Settings(String),
     /// The settings give no storage.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -88,12 +90,6 @@ pub enum EngineError {
         /// Why.
         #[source]
         source: BackupError,
-    },
-    /// Some files are not in the snapshot.
-    #[error("{message}")]
-    Incomplete {
-        /// Which, in words.
-        message: String,
     },
     /// The retention policy cannot be applied.
     #[error("the retention policy is refused")]
@@ -164,8 +160,7 @@ impl EngineError {
 pub struct Engine {
     repository: Repository,
     storage: Storage,
-    machine: String,
-    username: String,
+    lock_options: LockOptions,
 }
 
 impl Engine {
@@ -176,10 +171,15 @@ impl Engine {
         settings: &BackendSettings,
         identity: &Identity,
         was_used: bool,
+        stop: &Stop,
     ) -> Result<(Self, bool), EngineError> {
-        let storage = Storage::new(settings, RetryOptions::default())?;
-        match Repository::exists(storage.backend.as_ref()).await {
-            Ok(true) => return Ok((Self::open_at(storage, settings, identity).await?, false)),
+        let storage = storage(settings, identity)?;
+        let existing = async { Ok(Repository::exists(storage.backend.as_ref()).await) };
+        match until_stopped(stop, existing).await? {
+            Ok(true) => {
+                let opening = Self::open_at(storage, settings, identity);
+                return Ok((until_stopped(stop, opening).await?, false));
+            }
             Ok(false) => {}
             // The bucket of a repository that nobody has used yet may be made with it.
             Err(error) if error.kind == ErrorKind::PlaceNotFound && !was_used => {}
@@ -190,6 +190,7 @@ impl Engine {
                 location: storage.backend.location(),
             });
         }
+        // Not to be stopped halfway: a key without its config would be in the way of the next attempt.
         match Repository::create(
             Arc::clone(&storage.backend),
             settings.password(),
@@ -210,9 +211,10 @@ impl Engine {
     pub async fn open(
         settings: &BackendSettings,
         identity: &Identity,
+        stop: &Stop,
     ) -> Result<Self, EngineError> {
-        let storage = Storage::new(settings, RetryOptions::default())?;
-        Self::open_at(storage, settings, identity).await
+        let storage = storage(settings, identity)?;
+        until_stopped(stop, Self::open_at(storage, settings, identity)).await
     }
 
     async fn open_at(
@@ -235,8 +237,12 @@ impl Engine {
         Self {
             repository,
             storage,
-            machine: identity.machine.clone(),
-            username: identity.username.clone(),
+            lock_options: LockOptions {
+                retry_for: LOCK_PATIENCE,
+                hostname: identity.machine.clone(),
+                username: identity.username.clone(),
+                judge: identity.judge.clone(),
+            },
         }
     }
 
@@ -258,13 +264,9 @@ impl Engine {
         stop: &Stop,
         work: impl AsyncFnOnce(&Lock) -> Result<T, EngineError>,
     ) -> Result<T, EngineError> {
-        let options = LockOptions {
-            retry_for: LOCK_PATIENCE,
-            hostname: self.machine.clone(),
-            username: self.username.clone(),
-        };
         let failed = |source| EngineError::Lock { step, source };
-        let mut acquiring = std::pin::pin!(Lock::acquire(&self.repository, kind, &options));
+        let mut acquiring =
+            std::pin::pin!(Lock::acquire(&self.repository, kind, &self.lock_options));
         let lock = tokio::select! {
             lock = &mut acquiring => lock.map_err(failed)?,
             () = stop.token().cancelled() => {
@@ -288,6 +290,31 @@ impl Engine {
             tracing::warn!(%error, "cannot release a lock");
         }
         Ok(value)
+    }
+}
+
+fn storage(settings: &BackendSettings, identity: &Identity) -> Result<Storage, StorageError> {
+    let mut storage = Storage::new(settings, RetryOptions::default())?;
+    let folder = match &identity.cache {
+        CachePlace::OfUser => return Ok(storage),
+        CachePlace::Folder(folder) => Some(folder.clone()),
+        CachePlace::None => None,
+    };
+    // Folders need no cache.
+    if storage.folder.is_none() {
+        storage.cache = folder.map(|folder| CacheOptions { folder, warn: None });
+    }
+    Ok(storage)
+}
+
+/// Work that leaves nothing behind when it is dropped halfway ends with the session.
+async fn until_stopped<T>(
+    stop: &Stop,
+    work: impl Future<Output = Result<T, EngineError>>,
+) -> Result<T, EngineError> {
+    tokio::select! {
+        result = work => result,
+        () = stop.token().cancelled() => Err(EngineError::Stopped),
     }
 }
 

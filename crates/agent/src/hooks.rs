@@ -1,23 +1,50 @@
 //! Runs a hook: commands and requests, in the published order, each within a deadline.
+//!
+//! Owns what a hook is and how long it may take. Where its command runs in a cluster is left to a [`HookRunner`].
 
+mod request;
+
+use std::fmt;
 use std::future::Future;
-use std::io::Read;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
-use api::k8s_openapi::api::core::v1::{HTTPGetAction, HTTPHeader};
-use api::k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use api::v1beta1::{Handler, HttpPostAction};
+use api::v1beta1::Handler;
+use async_trait::async_trait;
 use session::hooks::HookData;
 use session::template::{self, TemplateError};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio_util::sync::CancellationToken;
+
+use self::request::{Request, connect, port, request};
 
 /// How long a hook may take when nothing says otherwise. Published Stash has no limit, and hooks hang for days.
 pub const DEFAULT_DEADLINE: Duration = Duration::from_mins(10);
 
 /// How much of a hook's output is kept for its message.
 const OUTPUT_BYTES: usize = 10 * 1024;
+
+/// Where hooks run.
+#[derive(Debug, Clone, Default)]
+pub enum HookPlace {
+    /// On this machine: commands are children of this process, and requests go to `localhost`.
+    #[default]
+    Here,
+    /// In a Pod that somebody else reaches.
+    Pod(Arc<dyn HookRunner>),
+}
+
+/// Reaches the Pod that hooks are meant for.
+#[async_trait]
+pub trait HookRunner: fmt::Debug + Send + Sync {
+    /// Runs a command in a container, the first one unless named, to its end. It is dropped when it takes too long.
+    async fn run_command(&self, container: Option<&str>, words: &[String])
+    -> Result<(), HookError>;
+
+    /// The host that requests go to which name none.
+    async fn host(&self) -> Result<String, HookError>;
+}
 
 /// Why a hook failed.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +84,15 @@ pub enum HookError {
         what: String,
         /// The limit.
         deadline: Duration,
+    },
+    /// There is no Pod to run the hook in, or it cannot be reached.
+    #[error("cannot run the hook in {place}")]
+    Place {
+        /// Which Pod and container.
+        place: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A request got no answer.
     #[error("the hook's request to {url} failed")]
@@ -98,17 +134,18 @@ fn said(output: &str) -> String {
 
 /// Runs every handler of the hook in the order exec, httpGet, httpPost, tcpSocket; the first failure ends it.
 /// On one machine a command runs as a child of this process and requests go to `localhost` unless they name a host.
-/// The token stops a hook early, its command with everything it started.
+/// The token stops a hook early; on one machine its command with everything it started.
 pub async fn run(
+    place: &HookPlace,
     handler: &Handler,
     data: &HookData,
     deadline: Duration,
     cancel: &CancellationToken,
 ) -> Result<(), HookError> {
     let values = data.to_value();
-    let render = |place: &str, text: &str| {
+    let render = |field: &str, text: &str| {
         template::render(text, &values).map_err(|source| HookError::Template {
-            place: place.to_owned(),
+            place: field.to_owned(),
             source,
         })
     };
@@ -118,10 +155,21 @@ pub async fn run(
             .enumerate()
             .map(|(at, word)| render(&format!("exec.command[{at}]"), word))
             .collect::<Result<Vec<_>, _>>()?;
-        run_command(&words, deadline, cancel).await?;
+        match place {
+            HookPlace::Here => run_here(&words, deadline, cancel).await?,
+            HookPlace::Pod(pod) => {
+                let running = pod.run_command(handler.container_name.as_deref(), &words);
+                let program = words.first().map(String::as_str).unwrap_or_default();
+                or_stopped(within(deadline, program, running), cancel).await?;
+            }
+        }
     }
+    let host = match place {
+        HookPlace::Pod(pod) if needs_host(handler) => or_stopped(pod.host(), cancel).await?,
+        _ => "localhost".to_owned(),
+    };
     if let Some(get) = &handler.http_get {
-        or_stopped(request(Request::get(get)?, deadline), cancel).await?;
+        or_stopped(request(Request::get(get, &host)?, deadline), cancel).await?;
     }
     if let Some(post) = &handler.http_post {
         let body = post
@@ -129,29 +177,59 @@ pub async fn run(
             .as_deref()
             .map(|body| render("httpPost.body", body))
             .transpose()?;
-        or_stopped(request(Request::post(post, body)?, deadline), cancel).await?;
+        or_stopped(request(Request::post(post, &host, body)?, deadline), cancel).await?;
     }
     if let Some(socket) = &handler.tcp_socket {
-        let host = socket
-            .host
-            .clone()
-            .unwrap_or_else(|| "localhost".to_owned());
+        let host = socket.host.clone().unwrap_or(host);
         or_stopped(connect(&host, port(&socket.port)?, deadline), cancel).await?;
     }
     Ok(())
 }
 
-async fn or_stopped(
+/// Whether a request of the hook names no host.
+fn needs_host(handler: &Handler) -> bool {
+    let lacks = |host: Option<&String>| host.is_none_or(String::is_empty);
+    handler
+        .http_get
+        .as_ref()
+        .is_some_and(|get| lacks(get.host.as_ref()))
+        || handler
+            .http_post
+            .as_ref()
+            .is_some_and(|post| lacks(post.host.as_ref()))
+        || handler
+            .tcp_socket
+            .as_ref()
+            .is_some_and(|socket| lacks(socket.host.as_ref()))
+}
+
+async fn within(
+    deadline: Duration,
+    program: &str,
     work: impl Future<Output = Result<(), HookError>>,
-    cancel: &CancellationToken,
 ) -> Result<(), HookError> {
+    tokio::time::timeout(deadline, work)
+        .await
+        .unwrap_or_else(|_| {
+            Err(HookError::Deadline {
+                what: format!("command `{program}`"),
+                deadline,
+            })
+        })
+}
+
+async fn or_stopped<T>(
+    work: impl Future<Output = Result<T, HookError>>,
+    cancel: &CancellationToken,
+) -> Result<T, HookError> {
     tokio::select! {
         result = work => result,
         () = cancel.cancelled() => Err(HookError::Stopped),
     }
 }
 
-async fn run_command(
+/// Runs a command as a child of this process, with everything it starts in a group of its own.
+async fn run_here(
     words: &[String],
     deadline: Duration,
     cancel: &CancellationToken,
@@ -225,7 +303,7 @@ fn stop_group(child: &tokio::process::Child) {
 }
 
 /// The first bytes of a stream; the rest is read and dropped so that the writer never blocks.
-async fn read_some(stream: Option<impl AsyncRead + Unpin>) -> String {
+pub(crate) async fn read_some(stream: Option<impl AsyncRead + Unpin>) -> String {
     let Some(mut stream) = stream else {
         return String::new();
     };
@@ -236,184 +314,6 @@ async fn read_some(stream: Option<impl AsyncRead + Unpin>) -> String {
         kept.extend_from_slice(&buffer[..room]);
     }
     String::from_utf8_lossy(&kept).into_owned()
-}
-
-struct Request {
-    url: String,
-    headers: Vec<(String, String)>,
-    /// Body and its type; `None` is a GET.
-    body: Option<(String, &'static str)>,
-}
-
-impl Request {
-    fn get(action: &HTTPGetAction) -> Result<Self, HookError> {
-        let url = url(
-            action.scheme.as_deref(),
-            action.host.as_deref(),
-            &action.port,
-            action.path.as_deref(),
-        )?;
-        Ok(Self {
-            url,
-            headers: headers(action.http_headers.as_deref().unwrap_or_default()),
-            body: None,
-        })
-    }
-
-    fn post(action: &HttpPostAction, body: Option<String>) -> Result<Self, HookError> {
-        let url = url(
-            action.scheme.as_deref(),
-            action.host.as_deref(),
-            &action.port,
-            action.path.as_deref(),
-        )?;
-        let body = match body {
-            Some(body) => (body, "application/json"),
-            None => (form(action), "application/x-www-form-urlencoded"),
-        };
-        Ok(Self {
-            url,
-            headers: headers(&action.http_headers),
-            body: Some(body),
-        })
-    }
-}
-
-fn headers(headers: &[HTTPHeader]) -> Vec<(String, String)> {
-    headers
-        .iter()
-        .map(|header| (header.name.clone(), header.value.clone()))
-        .collect()
-}
-
-fn form(action: &HttpPostAction) -> String {
-    let pairs = action.form.iter().flat_map(|entry| {
-        entry
-            .values
-            .iter()
-            .map(|value| format!("{}={}", encoded(&entry.key), encoded(value)))
-    });
-    pairs.collect::<Vec<_>>().join("&")
-}
-
-fn encoded(text: &str) -> String {
-    let bytes = text.bytes().map(|byte| match byte {
-        b' ' => "+".to_owned(),
-        byte if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) => {
-            char::from(byte).to_string()
-        }
-        byte => format!("%{byte:02X}"),
-    });
-    bytes.collect()
-}
-
-fn port(port: &IntOrString) -> Result<u16, HookError> {
-    match port {
-        IntOrString::Int(number) => u16::try_from(*number).map_err(|_| HookError::NamedPort {
-            port: number.to_string(),
-        }),
-        IntOrString::String(name) => name
-            .parse()
-            .map_err(|_| HookError::NamedPort { port: name.clone() }),
-    }
-}
-
-fn url(
-    scheme: Option<&str>,
-    host: Option<&str>,
-    port_of: &IntOrString,
-    path: Option<&str>,
-) -> Result<String, HookError> {
-    let scheme = scheme.unwrap_or("HTTP").to_lowercase();
-    let host = host.filter(|host| !host.is_empty()).unwrap_or("localhost");
-    let path = path.unwrap_or("/");
-    let slash = if path.starts_with('/') { "" } else { "/" };
-    Ok(format!("{scheme}://{host}:{}{slash}{path}", port(port_of)?))
-}
-
-async fn request(request: Request, deadline: Duration) -> Result<(), HookError> {
-    let url = request.url.clone();
-    let task = tokio::task::spawn_blocking(move || send(request, deadline));
-    task.await.unwrap_or_else(|error| {
-        Err(HookError::Request {
-            url,
-            source: Box::new(error),
-        })
-    })
-}
-
-fn send(request: Request, deadline: Duration) -> Result<(), HookError> {
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_global(Some(deadline))
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .build()
-        .into();
-    let failed = |error: ureq::Error| match error {
-        ureq::Error::Timeout(_) => HookError::Deadline {
-            what: format!("request to {}", request.url),
-            deadline,
-        },
-        error => HookError::Request {
-            url: request.url.clone(),
-            source: Box::new(error),
-        },
-    };
-    let mut response = match &request.body {
-        None => {
-            let mut call = agent.get(&request.url);
-            for (name, value) in &request.headers {
-                call = call.header(name, value);
-            }
-            call.call().map_err(failed)?
-        }
-        Some((body, kind)) => {
-            let mut call = agent.post(&request.url);
-            if !request
-                .headers
-                .iter()
-                .any(|(name, _)| name.eq_ignore_ascii_case("content-type"))
-            {
-                call = call.header("Content-Type", *kind);
-            }
-            for (name, value) in &request.headers {
-                call = call.header(name, value);
-            }
-            call.send(body).map_err(failed)?
-        }
-    };
-    let status = response.status().as_u16();
-    if (200..400).contains(&status) {
-        return Ok(());
-    }
-    let mut output = Vec::new();
-    let limit = u64::try_from(OUTPUT_BYTES).unwrap_or(u64::MAX);
-    // The status is what counts; an answer that breaks off is shown as far as it came.
-    let _ = response
-        .body_mut()
-        .as_reader()
-        .take(limit)
-        .read_to_end(&mut output);
-    Err(HookError::Status {
-        url: request.url,
-        status,
-        output: String::from_utf8_lossy(&output).into_owned(),
-    })
-}
-
-async fn connect(host: &str, port: u16, deadline: Duration) -> Result<(), HookError> {
-    let url = format!("tcp://{host}:{port}");
-    match tokio::time::timeout(deadline, tokio::net::TcpStream::connect((host, port))).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(HookError::Request {
-            url,
-            source: Box::new(error),
-        }),
-        Err(_) => Err(HookError::Deadline {
-            what: format!("connection to {url}"),
-            deadline,
-        }),
-    }
 }
 
 #[cfg(test)]

@@ -12,15 +12,21 @@ mod storage;
 
 pub mod arguments;
 pub mod backup;
+pub mod pod;
 pub mod restore;
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use repository::lock::Judge;
+
 pub use clock::{Clock, SystemClock};
-pub use hooks::{DEFAULT_DEADLINE as DEFAULT_HOOK_DEADLINE, HookError};
+pub use hooks::{DEFAULT_DEADLINE as DEFAULT_HOOK_DEADLINE, HookError, HookPlace, HookRunner};
 pub use reporter::{EventKind, ReportError, Reporter};
 pub use storage::{Storage, StorageError};
 
 /// What a run is: its session, its invoker, and in whose name it works.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Identity {
     /// Name of the session.
     pub session: String,
@@ -32,8 +38,24 @@ pub struct Identity {
     pub invoker_name: String,
     /// Name of this machine or Pod, as locks carry it.
     pub machine: String,
+    /// Who can prove that the holder of a lock is gone; nobody on one machine, where processes can be looked up.
+    pub judge: Option<Arc<dyn Judge>>,
     /// User of this process, as snapshots and locks carry it.
     pub username: String,
+    /// Where metadata of the repository is kept.
+    pub cache: CachePlace,
     /// When the session was created; its deadline counts from here.
     pub created: jiff::Timestamp,
+}
+
+/// Where metadata of repositories is kept between runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum CachePlace {
+    /// Where restic keeps it.
+    #[default]
+    OfUser,
+    /// In this folder.
+    Folder(PathBuf),
+    /// Nowhere.
+    None,
 }

@@ -40,6 +40,11 @@ pub trait Reporter: Send + Sync {
     /// Something worth finding next week.
     async fn event(&self, kind: EventKind, reason: &str, message: &str) -> Result<(), ReportError>;
 
+    /// What is done now, for those who show more than results.
+    fn step(&self, step: &str) {
+        let _ = step;
+    }
+
     /// Who watches the progress of a backup.
     fn backup_progress(&self, path: &str) -> Arc<dyn BackupProgress>;
 

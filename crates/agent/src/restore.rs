@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backup::{chain, go_duration, time};
 use crate::engine::{Engine, EngineError, RestoredTotals};
+use crate::hooks::HookPlace;
 use crate::reporter::{EventKind, Reporter, delivered};
 use crate::stop::Stop;
 use crate::{Clock, Identity, arguments, hooks};
@@ -22,17 +23,35 @@ pub struct RestoreRun {
     pub identity: Identity,
     /// The specification.
     pub spec: RestoreSessionSpec,
-    /// Storage and password.
-    pub settings: BackendSettings,
+    /// Storage and password, or why there are none.
+    pub settings: Result<BackendSettings, String>,
+    /// Where hooks run.
+    pub hooks: HookPlace,
+}
+
+/// One attempt of one Pod to bring back a host.
+pub(crate) struct Attempt<'a> {
+    /// The session.
+    pub run: &'a RestoreRun,
+    /// The host that the Pod works as.
+    pub host: &'a str,
+    /// Whether there is no other attempt after this one when it fails.
+    pub is_last: bool,
+    /// Whom to tell.
+    pub reporter: &'a dyn Reporter,
+    /// What ends it early.
+    pub stop: &'a Stop,
 }
 
 struct Progressing<'a> {
     run: &'a RestoreRun,
+    host: String,
+    is_last: bool,
+    /// Whether what is interrupted here is left to others, and not a result.
+    is_part: bool,
     reporter: &'a dyn Reporter,
     clock: &'a dyn Clock,
-    /// What the caller stops everything with; the post hook obeys it also after the deadline.
-    cancel: CancellationToken,
-    stop: Stop,
+    stop: &'a Stop,
     status: RestoreSessionStatus,
     started: Instant,
 }
@@ -46,12 +65,15 @@ pub async fn run(
     cancel: &CancellationToken,
 ) -> RestoreSessionStatus {
     let deadline = run.spec.time_out.and_then(GoDuration::to_std);
+    let stop = Stop::new(cancel, deadline);
     let mut work = Progressing {
         run,
+        host: session::host::restore_host(run.spec.target.as_ref()),
+        is_last: true,
+        is_part: false,
         reporter,
         clock,
-        cancel: cancel.clone(),
-        stop: Stop::new(cancel, deadline),
+        stop: &stop,
         status: RestoreSessionStatus {
             total_hosts: Some(1),
             session_deadline: deadline
@@ -63,13 +85,41 @@ pub async fn run(
         started: Instant::now(),
     };
     work.report().await;
-    let result = if work.pre_hook().await {
-        Some(work.restore().await)
-    } else {
-        None
-    };
-    work.finish(result).await;
+    work.set(
+        condition_type::RESTORE_EXECUTOR_ENSURED,
+        ConditionStatus::True,
+        reason::SUCCESSFULLY_ENSURED_RESTORE_EXECUTOR,
+        "the restore runs in this process",
+    );
+    // The failure, if there is one, is in the status.
+    let _ = work.bring_back().await;
+    work.close().await;
     work.status
+}
+
+/// Tries to bring a host back and reports how it went: `None` when it was interrupted, else the failure, if there
+/// is one. Safe to be tried again.
+pub(crate) async fn attempt(
+    attempt: &Attempt<'_>,
+    status: RestoreSessionStatus,
+) -> Option<Result<(), String>> {
+    let mut work = Progressing {
+        run: attempt.run,
+        host: attempt.host.to_owned(),
+        is_last: attempt.is_last,
+        is_part: true,
+        reporter: attempt.reporter,
+        clock: &crate::SystemClock,
+        stop: attempt.stop,
+        status,
+        started: Instant::now(),
+    };
+    let result = work.bring_back().await;
+    if work.is_left_to_others() {
+        return None;
+    }
+    work.report().await;
+    Some(result)
 }
 
 impl Progressing<'_> {
@@ -93,13 +143,12 @@ impl Progressing<'_> {
         );
     }
 
+    /// Whether the work was interrupted and another Pod goes on with it.
+    fn is_left_to_others(&self) -> bool {
+        self.is_part && self.stop.is_interrupted()
+    }
+
     async fn pre_hook(&mut self) -> bool {
-        self.set(
-            condition_type::RESTORE_EXECUTOR_ENSURED,
-            ConditionStatus::True,
-            reason::SUCCESSFULLY_ENSURED_RESTORE_EXECUTOR,
-            "the restore runs in this process",
-        );
         let Some(hook) = self
             .run
             .spec
@@ -109,7 +158,9 @@ impl Progressing<'_> {
         else {
             return true;
         };
+        self.reporter.step("Running the pre-restore hook");
         match hooks::run(
+            &self.run.hooks,
             hook,
             &self.hook_data("Running", ""),
             // The session's own deadline comes by the token; a second timer would race with it.
@@ -128,6 +179,7 @@ impl Progressing<'_> {
                 self.report().await;
                 true
             }
+            Err(_) if self.is_left_to_others() => false,
             Err(error) => {
                 let message = chain(&error);
                 self.set(
@@ -150,61 +202,40 @@ impl Progressing<'_> {
         let target = self.run.spec.target.as_ref();
         let arguments =
             arguments::restore(target).map_err(|errors| EngineError::arguments(&errors))?;
-        let host = session::host::restore_host(target);
+        self.reporter.step("Opening the repository");
         let rules = self.run.spec.effective_rules();
-        let selection = session::restore::select(&rules, &host);
-        let engine = Engine::open(&self.run.settings, &self.run.identity).await?;
+        let selection = session::restore::select(&rules, &self.host);
+        let settings = self.run.settings.as_ref();
+        let settings = settings.map_err(|why| EngineError::Settings(why.clone()))?;
+        let engine = Engine::open(settings, &self.run.identity, self.stop).await?;
         engine
             .restore(
                 &selection,
                 &arguments,
                 self.reporter.restore_progress(),
-                &self.stop,
+                self.stop,
             )
             .await
     }
 
-    /// Writes the host's result, runs the post hook, and closes the session.
-    async fn finish(&mut self, result: Option<Result<RestoredTotals, EngineError>>) {
-        let host = session::host::restore_host(self.run.spec.target.as_ref());
-        let mut failure = None;
-        if let Some(result) = result {
-            let (phase, error) = match result {
-                Ok(totals) => match totals.incomplete() {
-                    None => {
-                        delivered(
-                            self.reporter
-                                .event(
-                                    EventKind::Normal,
-                                    "HostRestoreSucceeded",
-                                    &totals.to_string(),
-                                )
-                                .await,
-                        );
-                        (HostRestorePhase::Succeeded, None)
-                    }
-                    Some(message) => (HostRestorePhase::Failed, Some(message)),
-                },
-                Err(error) => (HostRestorePhase::Failed, Some(chain(&error))),
-            };
-            if let Some(error) = &error {
-                delivered(
-                    self.reporter
-                        .event(EventKind::Warning, "HostRestoreFailed", error)
-                        .await,
-                );
-            }
-            failure.clone_from(&error);
-            self.status.stats.push(HostRestoreStats {
-                hostname: host,
-                phase: Some(phase),
-                duration: Some(go_duration(self.started.elapsed())),
-                error,
-            });
+    /// Hooks and restore of the host, with its result in the status.
+    async fn bring_back(&mut self) -> Result<(), String> {
+        let outcome = if self.pre_hook().await {
+            self.restored().await
         } else {
-            failure = Some("the pre-restore hook failed".to_owned());
+            Err("the pre-restore hook failed".to_owned())
+        };
+        if self.is_left_to_others() {
+            return outcome;
         }
-        if self.stop.is_late() {
+        if let Err(error) = &outcome {
+            let failed = self
+                .reporter
+                .event(EventKind::Warning, "HostRestoreFailed", error);
+            delivered(failed.await);
+        }
+        self.set_host(&outcome);
+        if self.stop.is_late() && !self.is_part {
             self.set(
                 condition_type::DEADLINE_EXCEEDED,
                 ConditionStatus::True,
@@ -212,7 +243,53 @@ impl Progressing<'_> {
                 "the restore did not complete within its timeOut and was stopped",
             );
         }
-        self.post_hook(failure.as_deref()).await;
+        if self.is_final(outcome.is_err()) {
+            self.post_hook(outcome.as_ref().err().map(String::as_str))
+                .await;
+        }
+        outcome
+    }
+
+    async fn restored(&mut self) -> Result<(), String> {
+        let totals = self.restore().await.map_err(|error| chain(&error))?;
+        if let Some(message) = totals.incomplete() {
+            return Err(message);
+        }
+        let told = totals.to_string();
+        let succeeded = self
+            .reporter
+            .event(EventKind::Normal, "HostRestoreSucceeded", &told);
+        delivered(succeeded.await);
+        Ok(())
+    }
+
+    fn set_host(&mut self, outcome: &Result<(), String>) {
+        let stats = HostRestoreStats {
+            hostname: self.host.clone(),
+            phase: Some(if outcome.is_ok() {
+                HostRestorePhase::Succeeded
+            } else {
+                HostRestorePhase::Failed
+            }),
+            duration: Some(go_duration(self.started.elapsed())),
+            error: outcome.as_ref().err().cloned(),
+        };
+        let earlier = self.status.stats.iter_mut();
+        match earlier.into_iter().find(|host| host.hostname == self.host) {
+            Some(earlier) => *earlier = stats,
+            None => self.status.stats.push(stats),
+        }
+    }
+
+    /// Whether all hosts have their result now, so that the post hook is due.
+    fn is_final(&self, has_failed: bool) -> bool {
+        let total = i64::from(self.status.total_hosts.unwrap_or(1));
+        let reported = i64::try_from(self.status.stats.len()).unwrap_or(i64::MAX);
+        (!has_failed || self.is_last) && reported >= total
+    }
+
+    /// Ends the session, where this process is all of it.
+    async fn close(&mut self) {
         self.set(
             condition_type::RESTORE_COMPLETED,
             ConditionStatus::True,
@@ -247,7 +324,16 @@ impl Progressing<'_> {
             "Succeeded"
         };
         let data = self.hook_data(phase, failure.unwrap_or_default());
-        match hooks::run(&hook.handler, &data, hooks::DEFAULT_DEADLINE, &self.cancel).await {
+        self.reporter.step("Running the post-restore hook");
+        match hooks::run(
+            &self.run.hooks,
+            &hook.handler,
+            &data,
+            hooks::DEFAULT_DEADLINE,
+            self.stop.cancel(),
+        )
+        .await
+        {
             Ok(()) => self.set(
                 condition_type::POST_RESTORE_HOOK_EXECUTION_SUCCEEDED,
                 ConditionStatus::True,

@@ -10,6 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 /// Cancels the work at the deadline or when the caller does, and remembers which it was.
 #[derive(Debug)]
 pub struct Stop {
+    cancel: CancellationToken,
     token: CancellationToken,
     is_late: Arc<AtomicBool>,
     _timer: Option<AbortOnDropHandle<()>>,
@@ -29,6 +30,7 @@ impl Stop {
             }))
         });
         Self {
+            cancel: cancel.clone(),
             token,
             is_late,
             _timer: timer,
@@ -38,6 +40,19 @@ impl Stop {
     /// The token that the work obeys.
     pub const fn token(&self) -> &CancellationToken {
         &self.token
+    }
+
+    /// The caller's token, which the deadline does not cancel.
+    pub const fn cancel(&self) -> &CancellationToken {
+        &self.cancel
+    }
+
+    /// Says that the deadline has passed, for those who learn of it otherwise than by the time.
+    pub fn expire(&self) {
+        if !self.token.is_cancelled() {
+            self.is_late.store(true, Ordering::Release);
+            self.token.cancel();
+        }
     }
 
     /// Whether the deadline has passed.
@@ -63,7 +78,11 @@ mod tests {
         late.token().cancelled().await;
         assert!(late.is_late() && !late.is_interrupted());
         assert!(!other.token().is_cancelled());
+        other.expire();
+        assert!(other.is_late() && !other.cancel().is_cancelled());
+        let third = Stop::new(&cancel, None);
         cancel.cancel();
-        assert!(other.is_interrupted());
+        third.expire();
+        assert!(third.is_interrupted());
     }
 }

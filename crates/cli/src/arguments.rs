@@ -161,6 +161,7 @@ pub enum Verb {
 
     // The cluster.
     Operator(Box<verbs::operator::OperatorArguments>),
+    Agent(Box<verbs::agent::AgentOptions>),
 
     // The binary itself.
     Completions(verbs::completions::CompletionsOptions),
@@ -171,7 +172,7 @@ pub enum Verb {
 impl Verb {
     /// Whether the verb runs in a cluster, where its log is what people read.
     pub const fn is_service(&self) -> bool {
-        matches!(self, Self::Operator(_))
+        matches!(self, Self::Operator(_) | Self::Agent(_))
     }
 }
 

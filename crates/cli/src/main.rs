@@ -122,6 +122,7 @@ async fn dispatch(context: &Arc<Context>, verb: Verb) -> Result<Outcome, Failure
         Verb::Key(options) => verbs::key::run(context, &options).await,
         Verb::Unlock(options) => verbs::unlock::run(context, &options).await,
         Verb::Operator(options) => verbs::operator::run(context, *options).await,
+        Verb::Agent(options) => verbs::agent::run(context, *options).await,
         Verb::Completions(options) => verbs::completions::run(context, &options),
         Verb::Man(options) => verbs::man::run(context, &options),
         Verb::Crds(options) => verbs::crds::run(context, &options),

@@ -20,6 +20,7 @@ pub mod key;
 pub mod prune;
 pub mod unlock;
 
+pub mod agent;
 pub mod operator;
 
 pub mod completions;

@@ -27,6 +27,8 @@ pub const LAST_TICK: &str = "stash.appscode.com/last-tick";
 pub const PAUSED: &str = "paused";
 /// On a BackupConfiguration: the schedule that [`LAST_TICK`] belongs to.
 pub const LAST_SCHEDULE: &str = "stash.appscode.com/last-schedule";
+/// On a BackupConfiguration: `true` when files that cannot be read leave the host Succeeded (decision 5).
+pub const TOLERATE_UNREADABLE: &str = "stash.appscode.com/tolerate-unreadable-files";
 /// On a workload: the invoker whose sidecar it carries, as JSON of kind, namespace and name.
 pub const BACKUP_INVOKER: &str = "stash.appscode.com/last-applied-backup-invoker";
 /// On a workload: the kind of that invoker.

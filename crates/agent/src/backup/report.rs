@@ -111,18 +111,13 @@ pub fn has_failed(status: &BackupSessionStatus) -> bool {
             .any(|target| session::phase::target(target) != BackupTargetPhase::Succeeded)
 }
 
-/// What a hook's templates see at this point.
-pub(super) fn hook_data(work: &Progressing<'_>) -> HookData {
+/// What a hook's templates see: the result once there is one, `Running` before.
+pub(super) fn hook_data(work: &Progressing<'_>, moment: Moment) -> HookData {
     let identity = &work.run.identity;
-    let has_reported = work
-        .status
-        .targets
-        .iter()
-        .any(|target| !target.stats.is_empty() || has_failed_hook(target));
-    let phase = match (has_reported, has_failed(&work.status)) {
-        (false, _) => "Running",
-        (true, true) => "Failed",
-        (true, false) => "Succeeded",
+    let phase = match (moment, has_failed(&work.status)) {
+        (Moment::Before, _) => "Running",
+        (Moment::After, true) => "Failed",
+        (Moment::After, false) => "Succeeded",
     };
     let errors: Vec<String> = work
         .status
@@ -134,6 +129,7 @@ pub(super) fn hook_data(work: &Progressing<'_>) -> HookData {
         })
         .chain(failed_messages(&work.status.conditions))
         .collect();
+    let lasted = work.clock.now().duration_since(work.began);
     HookData {
         name: identity.session.clone(),
         namespace: identity.namespace.clone(),
@@ -146,18 +142,19 @@ pub(super) fn hook_data(work: &Progressing<'_>) -> HookData {
             .as_ref()
             .and_then(|target| target.reference.clone()),
         phase: phase.to_owned(),
-        duration: go_duration(work.started.elapsed()),
+        duration: go_duration(Duration::try_from(lasted).unwrap_or_default()),
         error: errors.join("; "),
         retry_left: work.run.retries_left,
     }
 }
 
-fn has_failed_hook(target: &api::v1beta1::BackupTargetStatus) -> bool {
-    find_condition(
-        &target.conditions,
-        condition_type::PRE_BACKUP_HOOK_EXECUTION_SUCCEEDED,
-    )
-    .is_some_and(Condition::is_false)
+/// When a hook runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Moment {
+    /// Before the backup.
+    Before,
+    /// After it.
+    After,
 }
 
 fn failed_messages(conditions: &[Condition]) -> impl Iterator<Item = String> {

@@ -9,7 +9,7 @@ use repository::prune::{self, PruneOptions};
 use repository::snapshot::{self, GroupBy, Snapshot, SnapshotFilter};
 use repository::time::Time;
 
-use super::{Engine, EngineError, work_token};
+use super::{Engine, EngineError, until_stopped, work_token};
 use crate::stop::Stop;
 
 /// What retention did.
@@ -50,11 +50,11 @@ impl Engine {
         stop: &Stop,
     ) -> Result<RetentionResult, EngineError> {
         if policy.dry_run {
-            let plan = self.plan(policy, tag).await?;
+            let plan = until_stopped(stop, self.plan(policy, tag)).await?;
             return Ok(result(&plan, true));
         }
         // Planning needs no lock: most sessions remove nothing, and then nobody else has to wait.
-        let preview = self.plan(policy, tag).await?;
+        let preview = until_stopped(stop, self.plan(policy, tag)).await?;
         if preview.removals().is_empty() {
             return Ok(result(&preview, false));
         }
@@ -145,7 +145,11 @@ impl Engine {
     }
 
     /// Reads all snapshots and the size of what is stored.
-    pub async fn census(&self) -> Result<Census, EngineError> {
+    pub async fn census(&self, stop: &Stop) -> Result<Census, EngineError> {
+        until_stopped(stop, self.count()).await
+    }
+
+    async fn count(&self) -> Result<Census, EngineError> {
         let snapshots = snapshot::load_all(&self.repository)
             .await
             .map_err(EngineError::Snapshots)?;

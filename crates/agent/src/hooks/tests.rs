@@ -1,13 +1,21 @@
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 
-use api::k8s_openapi::api::core::v1::{ExecAction, TCPSocketAction};
-use api::v1beta1::FormEntry;
+use api::k8s_openapi::api::core::v1::{ExecAction, HTTPGetAction, HTTPHeader, TCPSocketAction};
+use api::k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use api::v1beta1::{FormEntry, HttpPostAction};
 
 use super::*;
 
 async fn run(handler: &Handler, data: &HookData, deadline: Duration) -> Result<(), HookError> {
-    super::run(handler, data, deadline, &CancellationToken::new()).await
+    super::run(
+        &HookPlace::Here,
+        handler,
+        data,
+        deadline,
+        &CancellationToken::new(),
+    )
+    .await
 }
 
 const SOON: Duration = Duration::from_secs(10);
@@ -269,7 +277,13 @@ async fn a_stopped_session_stops_its_hook() {
     let cancel = CancellationToken::new();
     let handler = exec(&["sleep", "300"]);
     let data = data();
-    let hook = super::run(&handler, &data, Duration::from_mins(5), &cancel);
+    let hook = super::run(
+        &HookPlace::Here,
+        &handler,
+        &data,
+        Duration::from_mins(5),
+        &cancel,
+    );
     let (result, ()) = tokio::join!(hook, async { cancel.cancel() });
     assert!(matches!(result, Err(HookError::Stopped)));
 }

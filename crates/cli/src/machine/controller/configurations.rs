@@ -11,14 +11,11 @@ use crate::failure::Failure;
 use crate::machine::desired::RepositoryKey;
 use crate::machine::state::{Applied, EventKind, Key};
 
-/// The annotation that lets unreadable files pass (decision 5): the host is Succeeded, the files are still listed.
-const TOLERATE: &str = "stash.appscode.com/tolerate-unreadable-files";
-
 /// Whether a configuration opted to tolerate files that cannot be read.
 pub fn tolerates_unreadable(configuration: &BackupConfiguration) -> bool {
     let annotations = configuration.metadata.annotations.as_ref();
     annotations
-        .and_then(|annotations| annotations.get(TOLERATE))
+        .and_then(|annotations| annotations.get(session::labels::TOLERATE_UNREADABLE))
         .is_some_and(|value| value == "true")
 }
 

@@ -61,7 +61,8 @@ impl Controller {
         let run = RestoreRun {
             identity: self.agent_identity(&key, &key.name, Timestamp::now()),
             spec: restore.spec.clone(),
-            settings: repository.settings.clone(),
+            settings: Ok(repository.settings.clone()),
+            hooks: agent::HookPlace::Here,
         };
         let reporter = StoreReporter::new(self, key.clone(), &repository.key);
         let status = agent::restore::run(

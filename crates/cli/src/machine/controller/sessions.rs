@@ -156,9 +156,10 @@ impl Controller {
             identity: self.agent_identity(&invoker, name, created),
             spec: configuration.spec.clone(),
             retries_left: session.spec.retry_left.unwrap_or(0),
-            settings: repository.settings.clone(),
+            settings: Ok(repository.settings.clone()),
             repository: self.repository_status(&repository.key)?,
             tolerates_unreadable: super::configurations::tolerates_unreadable(configuration),
+            hooks: agent::HookPlace::Here,
         };
         let reporter = StoreReporter::new(
             self,
@@ -409,6 +410,8 @@ impl Controller {
             invoker_name: invoker.name.clone(),
             machine: self.inner.identity.hostname.clone(),
             username: self.inner.identity.username.clone(),
+            judge: None,
+            cache: agent::CachePlace::OfUser,
             created,
         }
     }
