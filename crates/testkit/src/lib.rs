@@ -3,7 +3,8 @@
 //! A double exists for what no real part can do on demand: [`MemoryBackend`] for speed and direct damage,
 //! [`FaultBackend`] for failures at a chosen call, [`proxy`] for failures of the network before a real
 //! server, [`relay`] for distance, [`certificates`] and [`stub`] for what no real server shows on demand.
-//! [`Restic`] is the real program as oracle, [`servers`] tells where the real servers listen.
+//! [`Restic`] is the real program as oracle, [`servers`] tells where the real servers listen,
+//! [`cluster`] is the way to a real Kubernetes.
 //! [`everything`] builds a folder with all that a Unix file can be, [`tree`] describes and compares
 //! folders.
 
@@ -29,9 +30,11 @@ pub mod relay;
 mod serving;
 pub mod stub;
 
+pub mod cluster;
 mod restic;
 pub mod servers;
 
+pub use cluster::Cluster;
 pub use everything::{build_everything_tree, build_plain_tree};
 pub use fault::{Call, Calls, Effect, Fault, FaultBackend};
 pub use memory::MemoryBackend;

@@ -16,6 +16,7 @@ mod sizes;
 
 mod bench;
 mod ci;
+mod cluster;
 mod results;
 mod servers;
 mod suite;
@@ -72,6 +73,8 @@ enum Task {
     Tools,
     /// Install, start and stop the real servers that backend tests talk to
     Servers(servers::ServersOptions),
+    /// Start and end a real Kubernetes for tests, on this machine
+    Cluster(cluster::ClusterOptions),
     /// Write the table of docs/backends.md from the results that a test run left
     Results {
         /// The file that `STASH_TEST_REPORT` named during the tests
@@ -110,6 +113,7 @@ fn run(task: Task) -> Result<(), Failure> {
         Task::Results { file } => results::write(&workspace, &file),
         Task::Tools => tools::install(&workspace).map(drop),
         Task::Servers(options) => servers::run(options),
+        Task::Cluster(options) => cluster::run(&workspace, options),
         Task::Bench(options) => bench::run(&workspace, &options),
         Task::Measure(_) => Ok(()),
     }

@@ -21,17 +21,17 @@
 //! An error from `install` or `start` means "skipped on this machine, for this reason", unless somebody
 //! asked for the product by name.
 
-mod authority;
+pub mod authority;
 mod bring_up;
 mod curl;
 mod debian_root;
 mod garage;
-mod guard;
-mod installer;
+pub mod guard;
+pub mod installer;
 mod offers;
-mod processes;
+pub mod processes;
 mod renew;
-mod run;
+pub mod run;
 
 mod azurite;
 mod b2;
@@ -54,7 +54,8 @@ use clap::{Args, Subcommand};
 pub use self::bring_up::bring_up;
 pub use self::guard::Guard;
 pub use self::installer::Installer;
-pub use self::offers::{Server, file};
+pub use self::minio::program as minio_program;
+pub use self::offers::{Server, file, load_json, save_json};
 pub use self::renew::{Servers, renew};
 pub use self::run::Run;
 use crate::failure::Failure;
@@ -131,7 +132,7 @@ pub fn run(options: ServersOptions) -> Result<(), Failure> {
         Verb::Up { names } => up(&state, &names),
         Verb::Down => down(&state),
         Verb::Status => status(&state),
-        Verb::Guard => guard::stand_guard(&state),
+        Verb::Guard => guard::stand_guard(&guard::SERVERS, &state),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The whole test run behind `scripts/test`: the checks of `ci`, every test including the heavy ones and
-//! those that need servers, and the quickstart of the README.
+//! those that need servers or a cluster, and the quickstart of the README.
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
@@ -10,7 +11,7 @@ use crate::servers::{self, Guard};
 use crate::tally::Tally;
 use crate::tools::Restic;
 use crate::workspace::{Workspace, write_text};
-use crate::{report, tools};
+use crate::{cluster, report, tools};
 
 /// Installs the tools, runs everything and says at its end what it did.
 pub fn run(workspace: &Workspace, no_quickstart: bool) -> Result<(), Failure> {
@@ -53,7 +54,7 @@ pub fn run(workspace: &Workspace, no_quickstart: bool) -> Result<(), Failure> {
 /// Runs all tests while the servers run; the guard stops those however this ends.
 fn with_servers(workspace: &Workspace, restic: &Restic, tally: &mut Tally) -> Result<(), Failure> {
     report::step("servers");
-    let guard = Guard::post()?;
+    let guard = Guard::of_servers()?;
     let started = Instant::now();
     for outcome in servers::bring_up(guard.state(), &[])? {
         if let Some(reason) = outcome.skipped {
@@ -68,6 +69,10 @@ fn with_servers(workspace: &Workspace, restic: &Restic, tally: &mut Tally) -> Re
     write_text(&results, "")?;
     let all = ["test", "--workspace", "--all-targets", "--no-fail-fast"];
     let mut tests = workspace.cargo(&all);
+    let cluster = bring_up_cluster(workspace, tally)?;
+    if let Some((_, file)) = &cluster {
+        tests.env(cluster::VARIABLE, file);
+    }
     tests
         .args(["--", "--include-ignored", "--show-output"])
         .env("STASH_TEST_SERVERS", servers::file(guard.state()))
@@ -78,6 +83,30 @@ fn with_servers(workspace: &Workspace, restic: &Restic, tally: &mut Tally) -> Re
         "for the table of docs/backends.md: cargo xtask results {}",
         results.display()
     ));
+    let ended = cluster.map_or(Ok(()), |(guard, _)| guard.dismiss(tested.is_ok()));
     let stopped = guard.dismiss(tested.is_ok());
-    tested.and(stopped)
+    tested.and(ended).and(stopped)
+}
+
+/// Starts a Kubernetes where this machine can run one; a machine that cannot is counted among the skips, a cluster that
+/// does not come up is a failure. The guard ends it however the tests end.
+fn bring_up_cluster(
+    workspace: &Workspace,
+    tally: &mut Tally,
+) -> Result<Option<(Guard, PathBuf)>, Failure> {
+    report::step("cluster");
+    if let Err(reason) = cluster::check_machine() {
+        let skip = format!("cluster: {reason}");
+        report::line(&skip);
+        tally.skips.push(skip);
+        return Ok(None);
+    }
+    let guard = Guard::post(&cluster::WARD)?;
+    match cluster::bring_up(workspace, &guard) {
+        Ok(file) => Ok(Some((guard, file))),
+        Err(failure) => {
+            guard.dismiss(false)?;
+            Err(failure)
+        }
+    }
 }

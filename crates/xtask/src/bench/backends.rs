@@ -68,7 +68,7 @@ pub fn run(
     };
     let pinned = engine::Pinned::new(options.cores);
     let mut results = Results::new(rounds, part.connections.max(1), bytes);
-    let guard = Guard::post()?;
+    let guard = Guard::of_servers()?;
     let bench = Bench {
         engines: &engines,
         pinned: &pinned,

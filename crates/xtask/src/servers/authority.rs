@@ -75,31 +75,96 @@ impl Certificates {
     }
 
     fn generate(&self) -> Result<Result<(), Failure>, rcgen::Error> {
-        let authority_key = KeyPair::generate()?;
-        let mut authority = parameters(&[], "Stash test authority")?;
-        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let ca = authority.self_signed(&authority_key)?;
-        let issuer = Issuer::new(authority, authority_key);
-
-        let server_key = KeyPair::generate()?;
-        let mut server = parameters(SERVER_NAMES, "localhost")?;
-        server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        let server = sign(server, &server_key, &issuer)?;
-
-        let client_key = KeyPair::generate()?;
-        let mut client = parameters(&[], "stash")?;
-        client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        let client = sign(client, &client_key, &issuer)?;
-
+        let authority = Authority::new("Stash test authority")?;
+        let server = authority.issue(Subject::server("localhost", SERVER_NAMES))?;
+        let client = authority.issue(Subject::client("stash", None))?;
         Ok(write(&[
-            (&self.server, server),
-            (&self.server_key, server_key.serialize_pem()),
-            (&self.client, client),
-            (&self.client_key, client_key.serialize_pem()),
+            (&self.server, server.certificate),
+            (&self.server_key, server.key),
+            (&self.client, client.certificate),
+            (&self.client_key, client.key),
             // Last, so that an interruption leaves no authority without what it signed.
-            (&self.ca, ca.pem()),
+            (&self.ca, authority.certificate),
         ]))
+    }
+}
+
+/// A certificate authority with its key.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    /// Its certificate in PEM.
+    pub certificate: String,
+    /// Its key in PEM.
+    pub key: String,
+}
+
+/// Whom a certificate is for.
+pub struct Subject<'a> {
+    name: &'a str,
+    organization: Option<&'a str>,
+    hosts: &'a [&'a str],
+    purpose: ExtendedKeyUsagePurpose,
+}
+
+/// A certificate and its key, both in PEM.
+pub struct Issued {
+    pub certificate: String,
+    pub key: String,
+}
+
+impl Authority {
+    /// A new authority.
+    pub fn new(name: &str) -> Result<Self, rcgen::Error> {
+        let key_pair = KeyPair::generate()?;
+        let mut own = parameters(&[], name)?;
+        own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        own.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let certificate = own.self_signed(&key_pair)?.pem();
+        let key = key_pair.serialize_pem();
+        Ok(Self {
+            issuer: Issuer::new(own, key_pair),
+            certificate,
+            key,
+        })
+    }
+
+    /// A new key and its certificate.
+    pub fn issue(&self, subject: Subject<'_>) -> Result<Issued, rcgen::Error> {
+        let key = KeyPair::generate()?;
+        let mut own = parameters(subject.hosts, subject.name)?;
+        if let Some(organization) = subject.organization {
+            own.distinguished_name
+                .push(DnType::OrganizationName, organization);
+        }
+        own.extended_key_usages = vec![subject.purpose];
+        own.use_authority_key_identifier_extension = true;
+        own.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        Ok(Issued {
+            certificate: own.signed_by(&key, &self.issuer)?.pem(),
+            key: key.serialize_pem(),
+        })
+    }
+}
+
+impl<'a> Subject<'a> {
+    /// Something that answers under these names and addresses.
+    pub fn server(name: &'a str, hosts: &'a [&'a str]) -> Self {
+        Self {
+            name,
+            organization: None,
+            hosts,
+            purpose: ExtendedKeyUsagePurpose::ServerAuth,
+        }
+    }
+
+    /// Somebody who asks.
+    pub fn client(name: &'a str, organization: Option<&'a str>) -> Self {
+        Self {
+            name,
+            organization,
+            hosts: &[],
+            purpose: ExtendedKeyUsagePurpose::ClientAuth,
+        }
     }
 }
 
@@ -125,14 +190,4 @@ fn parameters(names: &[&str], common_name: &str) -> Result<CertificateParams, rc
     parameters.not_before = date_time_ymd(2020, 1, 1);
     parameters.not_after = date_time_ymd(2049, 12, 31);
     Ok(parameters)
-}
-
-fn sign(
-    mut parameters: CertificateParams,
-    key: &KeyPair,
-    issuer: &Issuer<'_, KeyPair>,
-) -> Result<String, rcgen::Error> {
-    parameters.use_authority_key_identifier_extension = true;
-    parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    Ok(parameters.signed_by(key, issuer)?.pem())
 }

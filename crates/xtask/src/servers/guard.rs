@@ -1,4 +1,4 @@
-//! A process that stops the servers of a test run however the run ends.
+//! A process that stops the servers or the cluster of a test run however the run ends.
 //!
 //! It holds the reading end of a pipe and lives in a process group of its own: when the test run ends,
 //! fails, is interrupted or killed, the pipe closes and the guard stops the servers.
@@ -17,32 +17,64 @@ use crate::report;
 /// What a run that went well says before it ends; without it the logs are kept.
 const DONE: &str = "done";
 
+/// What a guard looks after.
+pub struct Ward {
+    /// The task that has the hidden verb `guard`.
+    pub task: &'static str,
+    /// How the folders of test runs are named, before the id of the process.
+    pub prefix: &'static str,
+    /// Stops everything of a run whose folder is locked, and returns how many processes there were. Logs stay.
+    pub stop: fn(&Path) -> Result<usize, Failure>,
+}
+
+/// The servers of a test run.
+pub const SERVERS: Ward = Ward {
+    task: "servers",
+    prefix: "test-",
+    stop: |state| {
+        let stopped = processes::stop_all(state)?;
+        run::clear(state)?;
+        Ok(stopped)
+    },
+};
+
 /// A posted guard. Dropping it leaves the servers to be stopped too, without waiting for that.
 pub struct Guard {
     state: PathBuf,
     child: Child,
+    command: String,
 }
 
 impl Guard {
+    /// [`Guard::post`] for servers.
+    pub fn of_servers() -> Result<Self, Failure> {
+        Self::post(&SERVERS)
+    }
+
     /// Chooses a folder for a test run, posts the guard, and cleans up after runs that could not do so
     /// themselves.
-    pub fn post() -> Result<Self, Failure> {
+    pub fn post(ward: &Ward) -> Result<Self, Failure> {
         let testbed = testbed()?;
-        sweep(&testbed)?;
-        let state = testbed.join(format!("test-{}", std::process::id()));
+        sweep(ward, &testbed)?;
+        let state = testbed.join(format!("{}{}", ward.prefix, std::process::id()));
         drop(run::lock(&state)?);
+        let command = format!("cargo xtask {} guard", ward.task);
         let start = |source| Failure::Start {
-            program: "cargo xtask servers guard".to_owned(),
+            program: command.clone(),
             source,
         };
         let child = Command::new(env::current_exe().map_err(start)?)
-            .args(["servers", "guard", "--state"])
+            .args([ward.task, "guard", "--state"])
             .arg(&state)
             .stdin(Stdio::piped())
             .process_group(0)
             .spawn()
             .map_err(start)?;
-        Ok(Self { state, child })
+        Ok(Self {
+            state,
+            child,
+            command,
+        })
     }
 
     /// The folder of the run.
@@ -59,14 +91,14 @@ impl Guard {
             drop(pipe.write_all(DONE.as_bytes()));
         }
         let status = self.child.wait().map_err(|source| Failure::Start {
-            program: "cargo xtask servers guard".to_owned(),
+            program: self.command.clone(),
             source,
         })?;
         if status.success() {
             Ok(())
         } else {
             Err(Failure::Status {
-                command: "cargo xtask servers guard".to_owned(),
+                command: self.command,
                 status,
             })
         }
@@ -74,35 +106,38 @@ impl Guard {
 }
 
 /// The guard itself: waits for the end of standard input, then stops everything.
-pub fn stand_guard(state: &Path) -> Result<(), Failure> {
+pub fn stand_guard(ward: &Ward, state: &Path) -> Result<(), Failure> {
     let mut said = String::new();
     // A pipe that breaks has ended too.
     drop(io::stdin().read_to_string(&mut said));
     let _lock = run::lock(state)?;
-    let stopped = processes::stop_all(state)?;
-    run::clear(state)?;
-    report::line(&format!("servers: stopped {stopped} process(es)"));
+    let stopped = (ward.stop)(state)?;
+    report::line(&format!("{}: stopped {stopped} process(es)", ward.task));
     if said == DONE {
         return remove(state);
     }
     report::line(&format!(
-        "logs of the servers: {}",
+        "logs of the {}: {}",
+        ward.task,
         state.join("logs").display()
     ));
     Ok(())
 }
 
 /// Stops and removes what earlier test runs left: their logs, and servers whose guard was killed too.
-fn sweep(testbed: &Path) -> Result<(), Failure> {
+fn sweep(ward: &Ward, testbed: &Path) -> Result<(), Failure> {
     for entry in fs::read_dir(testbed).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.strip_prefix("test-")) else {
+        let Some(pid) = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(ward.prefix))
+        else {
             continue;
         };
         if pid.parse::<u32>().is_ok() && !Path::new("/proc").join(pid).exists() {
             let state = entry.path();
             let _lock = run::lock(&state)?;
-            processes::stop_all(&state)?;
+            (ward.stop)(&state)?;
             remove(&state)?;
         }
     }

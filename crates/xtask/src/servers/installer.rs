@@ -4,7 +4,7 @@
 //! `.installed` holds the recipe it was made by; a lock beside the folder keeps two installs apart, and an
 //! interrupted one is continued by the next.
 
-mod golang;
+pub mod golang;
 
 use std::env;
 use std::fs::{self, File, OpenOptions};
@@ -37,6 +37,19 @@ impl Installer {
             folder: testbed()?.join("servers").join(name),
             asked_for,
         })
+    }
+
+    /// The folder of something else than a server.
+    pub fn at(folder: PathBuf) -> Self {
+        Self {
+            folder,
+            asked_for: false,
+        }
+    }
+
+    /// Where it is, or will be.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Whether somebody named the product: then even a very long installation is wanted.
@@ -78,21 +91,17 @@ impl Installer {
     ) -> Result<PathBuf, Failure> {
         // Products may share a program and install it at the same time.
         let _lock = self.lock()?;
-        let part = self.folder.join(name);
-        if part.is_dir() {
-            return Ok(part);
-        }
         let fresh = self.folder.join(format!("{name}.unfinished"));
-        let failed = |source| Failure::Write {
-            path: fresh.clone(),
-            source,
-        };
-        if fresh.exists() {
-            fs::remove_dir_all(&fresh).map_err(failed)?;
-        }
-        make(&fresh)?;
-        fs::rename(&fresh, &part).map_err(failed)?;
-        Ok(part)
+        at_once(self.folder.join(name), &fresh, make)
+    }
+
+    /// Like [`Installer::part`], for the whole folder.
+    pub fn whole(
+        &self,
+        make: impl FnOnce(&Path) -> Result<(), Failure>,
+    ) -> Result<PathBuf, Failure> {
+        let _lock = self.lock()?;
+        at_once(self.folder.clone(), &self.beside("unfinished"), make)
     }
 
     /// A Python environment with the packages of a requirements file.
@@ -223,18 +232,40 @@ impl Installer {
     }
 }
 
+/// A folder that `make` fills under another name first.
+fn at_once(
+    folder: PathBuf,
+    fresh: &Path,
+    make: impl FnOnce(&Path) -> Result<(), Failure>,
+) -> Result<PathBuf, Failure> {
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    let failed = |source| Failure::Write {
+        path: fresh.to_path_buf(),
+        source,
+    };
+    if fresh.exists() {
+        fs::remove_dir_all(fresh).map_err(failed)?;
+    }
+    make(fresh)?;
+    fs::rename(fresh, &folder).map_err(failed)?;
+    Ok(folder)
+}
+
 /// Fails unless all programs are on the search path; `packages` says what to install.
 pub fn need(programs: &[&str], packages: &str) -> Result<(), Failure> {
-    let folders: Vec<PathBuf> =
-        env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect();
-    for program in programs {
-        if !folders.iter().any(|folder| folder.join(program).is_file()) {
-            return Err(Failure::Refused(format!(
-                "`{program}` is missing; install {packages}"
-            )));
-        }
-    }
-    Ok(())
+    programs
+        .iter()
+        .try_for_each(|program| program_on_path(program, packages).map(drop))
+}
+
+/// Where a program is; `packages` says what to install when it is missing.
+pub fn program_on_path(program: &str, packages: &str) -> Result<PathBuf, Failure> {
+    env::split_paths(&env::var_os("PATH").unwrap_or_default())
+        .map(|folder| folder.join(program))
+        .find(|path| path.is_file())
+        .ok_or_else(|| Failure::Refused(format!("`{program}` is missing; install {packages}")))
 }
 
 /// A file or folder of a name somewhere below a folder: Python packages lie in one that is named after the

@@ -3,11 +3,11 @@
 //! A bucket with object lock can be made by any test (`x-amz-bucket-object-lock-enabled: true`); what is
 //! locked goes with the data folder at `down`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::run::Run;
-use super::{Product, Server};
+use super::{Installer, Product, Server};
 use crate::failure::Failure;
 
 const MODULE: &str = "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c";
@@ -22,6 +22,13 @@ pub const PRODUCT: Product = Product {
     install: |installer| installer.go(MODULE),
     start,
 };
+
+/// The program, where it has been installed, and its version.
+pub fn program() -> Result<Option<(PathBuf, &'static str)>, Failure> {
+    let installer = Installer::new(&PRODUCT, false)?;
+    let program = installer.folder().join("bin/minio");
+    Ok((installer.is_installed() && program.is_file()).then_some((program, PRODUCT.version)))
+}
 
 fn start(run: &Run, folder: &Path) -> Result<Vec<Server>, Failure> {
     let (plain, tls) = (run.port()?, run.port()?);

@@ -61,28 +61,63 @@ pub fn is_alive(state: &Path, product: &str) -> Result<bool, Failure> {
 
 /// Stops every process of the run and returns how many there were.
 pub fn stop_all(state: &Path) -> Result<usize, Failure> {
+    end_all(state, &[Signal::SIGTERM, Signal::SIGKILL])
+}
+
+/// Kills every process of the run, for what has nothing to save, and returns how many there were.
+pub fn kill_all(state: &Path) -> Result<usize, Failure> {
+    end_all(state, &[Signal::SIGKILL])
+}
+
+/// What was started by this run, and which of it still lives.
+pub fn list(state: &Path) -> Result<Vec<(Recorded, bool)>, Failure> {
     let all: Vec<Recorded> = load_json(&file(state))?;
-    let stopped = stop(state, &all, true)?;
+    Ok(all
+        .into_iter()
+        .map(|recorded| {
+            let runs = recorded.runs();
+            (recorded, runs)
+        })
+        .collect())
+}
+
+fn end_all(state: &Path, signals: &[Signal]) -> Result<usize, Failure> {
+    let all: Vec<Recorded> = load_json(&file(state))?;
+    let stopped = stop(state, &all, true, signals)?;
     save_json(&file(state), &Vec::<Recorded>::new())?;
     Ok(stopped)
 }
 
 /// Stops what one product started, and forgets it.
 pub fn stop_product(state: &Path, product: &str) -> Result<(), Failure> {
+    end_product(state, product, &[Signal::SIGTERM, Signal::SIGKILL])
+}
+
+/// Kills what one product started, and forgets it.
+pub fn kill_product(state: &Path, product: &str) -> Result<(), Failure> {
+    end_product(state, product, &[Signal::SIGKILL])
+}
+
+fn end_product(state: &Path, product: &str, signals: &[Signal]) -> Result<(), Failure> {
     let all: Vec<Recorded> = load_json(&file(state))?;
     let (ours, others): (Vec<_>, Vec<_>) = all
         .into_iter()
         .partition(|recorded| recorded.product == product);
-    stop(state, &ours, false)?;
+    stop(state, &ours, false, signals)?;
     save_json(&file(state), &others)
 }
 
-/// Asks the processes to end, waits for them, and kills what does not.
-fn stop(state: &Path, recorded: &[Recorded], marked_too: bool) -> Result<usize, Failure> {
+/// Sends the processes one signal after the other and waits after each for their end.
+fn stop(
+    state: &Path,
+    recorded: &[Recorded],
+    marked_too: bool,
+    signals: &[Signal],
+) -> Result<usize, Failure> {
     // Kept over all looks: a child without the mark belongs to nobody once its leader has ended.
     let mut ours: BTreeMap<i32, u64> = BTreeMap::new();
     let mut remaining = Vec::new();
-    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+    for signal in signals {
         let deadline = Instant::now() + GRACE;
         let mut told = BTreeSet::new();
         loop {
@@ -100,7 +135,7 @@ fn stop(state: &Path, recorded: &[Recorded], marked_too: bool) -> Result<usize, 
             for pid in &remaining {
                 if told.insert(*pid) {
                     // It may have ended since it was seen; the next look tells.
-                    let _ = kill(Pid::from_raw(*pid), signal);
+                    let _ = kill(Pid::from_raw(*pid), *signal);
                 }
             }
             if Instant::now() > deadline {
@@ -135,7 +170,21 @@ fn living(state: &Path, recorded: &[Recorded], marked_too: bool) -> Vec<(i32, u6
         .collect()
 }
 
+/// How long the machine runs.
+pub fn seconds_since_boot() -> u64 {
+    let text = fs::read_to_string("/proc/uptime").unwrap_or_default();
+    text.split('.')
+        .next()
+        .and_then(|seconds| seconds.parse().ok())
+        .unwrap_or_default()
+}
+
 impl Recorded {
+    /// When it started, in seconds since boot. The kernel shows user space 100 ticks per second on all machines.
+    pub fn started_second(&self) -> u64 {
+        self.started / 100
+    }
+
     fn runs(&self) -> bool {
         Entry::read(self.pid).is_some_and(|entry| entry.started == self.started)
     }

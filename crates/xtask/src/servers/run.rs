@@ -154,40 +154,48 @@ impl Run {
     /// Starts a process that lives until `down`. Its output goes to a log named after the product and
     /// `name`.
     pub fn spawn(&self, name: &str, command: &mut Command) -> Result<Spawned, Failure> {
-        let log = self
-            .shared
-            .state
-            .join("logs")
-            .join(format!("{}-{name}.log", self.product));
-        let (out, err) = open_log(&log).map_err(|source| Failure::Write {
-            path: log.clone(),
-            source,
-        })?;
-        for preset in PRESETS {
-            // What the product has set itself stays.
-            if !command.get_envs().any(|(name, _)| name == *preset) {
-                command.env_remove(preset);
-            }
-        }
-        command
-            .env(processes::MARK, &self.shared.state)
-            .stdin(Stdio::null())
-            .stdout(out)
-            .stderr(err)
-            .process_group(0);
-        let child = command.spawn().map_err(|source| Failure::Start {
-            program: command::text_of(command),
-            source,
-        })?;
-        let pid = i32::try_from(child.id()).unwrap_or_default();
         let _records = held(&self.shared.records);
-        processes::record(&self.shared.state, self.product, pid)?;
-        Ok(Spawned {
-            name: format!("{}-{name}", self.product),
-            child,
-            log,
-        })
+        let title = format!("{}-{name}", self.product);
+        spawn(&self.shared.state, self.product, title, command)
     }
+}
+
+/// Starts a process of a run; its output goes to a log named after its title. The caller sees to it that no two
+/// start at the same time.
+pub fn spawn(
+    state: &Path,
+    product: &str,
+    title: String,
+    command: &mut Command,
+) -> Result<Spawned, Failure> {
+    let log = state.join("logs").join(format!("{title}.log"));
+    let (out, err) = open_log(&log).map_err(|source| Failure::Write {
+        path: log.clone(),
+        source,
+    })?;
+    for preset in PRESETS {
+        // What the product has set itself stays.
+        if !command.get_envs().any(|(name, _)| name == *preset) {
+            command.env_remove(preset);
+        }
+    }
+    command
+        .env(processes::MARK, state)
+        .stdin(Stdio::null())
+        .stdout(out)
+        .stderr(err)
+        .process_group(0);
+    let child = command.spawn().map_err(|source| Failure::Start {
+        program: command::text_of(command),
+        source,
+    })?;
+    let pid = i32::try_from(child.id()).unwrap_or_default();
+    processes::record(state, product, pid)?;
+    Ok(Spawned {
+        name: title,
+        child,
+        log,
+    })
 }
 
 /// A started server that may not answer yet.

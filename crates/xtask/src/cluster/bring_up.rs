@@ -1,0 +1,212 @@
+//! Starting a cluster, step by step, each with its time.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::components::{
+    self, API_SERVER, CONTAINERD, CONTROLLERS, ETCD, KUBELET, PROXY, SCHEDULER,
+};
+use super::layout::Layout;
+use super::machine::Machine;
+use super::{api, certificates, control_groups, images, namespaces, offer, programs, settings};
+use crate::command;
+use crate::failure::Failure;
+use crate::report;
+use crate::servers::installer::program_on_path;
+use crate::servers::run::{self, Spawned};
+use crate::servers::{processes, testbed};
+use crate::workspace::{Workspace, write_text};
+
+const ADDONS: &str = include_str!("addons.yaml");
+const POLL: Duration = Duration::from_millis(40);
+/// How long containerd may take until it answers.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What is made before a cluster starts, as none of it needs one.
+pub struct Prepared {
+    programs: PathBuf,
+    /// Needed before the first Pod.
+    base: Vec<PathBuf>,
+    minio: Option<PathBuf>,
+    stash: PathBuf,
+}
+
+impl Prepared {
+    /// The program for the image of `stash`.
+    pub fn stash(&self) -> &Path {
+        &self.stash
+    }
+
+    pub fn kubectl(&self) -> PathBuf {
+        self.programs.join("kubectl")
+    }
+}
+
+/// Builds and installs whatever is missing. `stash` is the program for the image; built from the workspace when it is
+/// not given.
+pub fn prepare(workspace: &Workspace, stash: Option<PathBuf>) -> Result<Prepared, Failure> {
+    programs::check_machine()?;
+    let programs = programs::install()?;
+    let base = images::base(&programs)?;
+    let minio = images::minio()?;
+    let stash = match stash {
+        Some(program) => program,
+        None => build(workspace)?,
+    };
+    Ok(Prepared {
+        programs,
+        base,
+        minio,
+        stash,
+    })
+}
+
+/// Builds `stash` and returns the program.
+pub fn build(workspace: &Workspace) -> Result<PathBuf, Failure> {
+    command::run(&mut workspace.cargo(&["build", "--package", "cli", "--bin", "stash"]))?;
+    Ok(workspace.target_folder()?.join("debug/stash"))
+}
+
+/// Starts everything in an empty state folder; the caller holds its lock.
+pub fn start(layout: &Layout, prepared: &Prepared) -> Result<(), Failure> {
+    let clock = Clock::start();
+    for folder in ["run", "tmp", "etc", "volumes"] {
+        let folder = layout.path(folder);
+        fs::create_dir_all(&folder).map_err(|source| Failure::Write {
+            path: folder.clone(),
+            source,
+        })?;
+    }
+    Machine::new(&testbed()?).enter(layout)?;
+    namespaces::create(layout)?;
+    control_groups::create(layout)?;
+    certificates::write(layout)?;
+    let runc = program_on_path("runc", "runc")?;
+    settings::write(layout, &runc, programs::network_plugins()?)?;
+    clock.say("namespaces, certificates, settings");
+
+    let starter = Starter { layout, prepared };
+    starter.start(CONTAINERD)?;
+    let mut etcd = starter.start(ETCD)?;
+    let imports = thread::scope(|scope| {
+        let imports = scope.spawn(|| starter.load_images(&clock));
+        etcd.wait_until_ready(|| api::etcd_is_healthy(layout))?;
+        clock.say("etcd healthy");
+        let mut server = starter.start(API_SERVER)?;
+        server.wait_until_ready(|| api::is_ready(layout))?;
+        clock.say("API server ready");
+        for name in [CONTROLLERS, SCHEDULER, PROXY] {
+            starter.start(name)?;
+        }
+        starter.apply_addons()?;
+        clock.say("add-ons applied");
+        Ok(imports.join())
+    })?;
+    imports.map_err(|_| Failure::Refused("loading images panicked".to_owned()))??;
+    let mut kubelet = starter.start(KUBELET)?;
+    kubelet.wait_until_ready(|| api::node_is_ready(layout))?;
+    clock.say("node Ready");
+    kubelet.wait_until_ready(|| api::has_default_account(layout) && api::dns_is_ready(layout))?;
+    clock.say("DNS ready");
+    offer::save(layout, &prepared.programs, prepared.minio.is_some())
+}
+
+/// Starts one program again that was stopped.
+pub fn start_again(layout: &Layout, programs: &Path, name: &str) -> Result<(), Failure> {
+    spawn(layout, programs, name).map(drop)
+}
+
+/// Makes the image of `stash` and loads it into a running cluster.
+pub fn load_stash(layout: &Layout, program: &Path) -> Result<(), Failure> {
+    let file = layout.path("tmp/stash.tar");
+    images::stash(program, &file)?;
+    load(layout, &file)?;
+    fs::remove_file(&file).map_err(|source| Failure::Write { path: file, source })
+}
+
+/// Loads the images of a docker-archive tarball into a running cluster.
+pub fn load(layout: &Layout, file: &Path) -> Result<(), Failure> {
+    let mut import = Command::new("ctr");
+    import
+        .args(["--address", &layout.containerd(), "--namespace", "k8s.io"])
+        .args(["images", "import"])
+        .arg(file)
+        .env(processes::MARK, layout.state());
+    command::output(&mut import).map(drop)
+}
+
+struct Starter<'a> {
+    layout: &'a Layout,
+    prepared: &'a Prepared,
+}
+
+impl Starter<'_> {
+    fn start(&self, name: &str) -> Result<Spawned, Failure> {
+        spawn(self.layout, &self.prepared.programs, name)
+    }
+
+    fn load_images(&self, clock: &Clock) -> Result<(), Failure> {
+        let is_there = || {
+            let mut version = Command::new("ctr");
+            version.args(["--address", &self.layout.containerd(), "version"]);
+            command::succeeds(&mut version)
+        };
+        let deadline = Instant::now() + PATIENCE;
+        while !is_there() {
+            if Instant::now() > deadline {
+                let log = self.layout.path("logs/containerd.log");
+                return Err(Failure::Refused(format!(
+                    "containerd did not answer within {PATIENCE:?}{}",
+                    run::end_of(&log)
+                )));
+            }
+            thread::sleep(POLL);
+        }
+        for image in self.prepared.base.iter().chain(&self.prepared.minio) {
+            load(self.layout, image)?;
+        }
+        load_stash(self.layout, &self.prepared.stash)?;
+        clock.say("images loaded");
+        Ok(())
+    }
+
+    fn apply_addons(&self) -> Result<(), Failure> {
+        let file = self.layout.path("etc/addons.yaml");
+        write_text(&file, ADDONS)?;
+        let mut apply = namespaces::enter(self.layout, &self.prepared.kubectl());
+        apply
+            .args(["--kubeconfig", &self.layout.kubeconfig("admin")])
+            .args(["create", "--validate=false", "--filename"])
+            .arg(&file)
+            .env("KUBECACHEDIR", self.layout.path("run/kubectl"))
+            .env(processes::MARK, self.layout.state());
+        command::output(&mut apply).map(drop)
+    }
+}
+
+fn spawn(layout: &Layout, programs: &Path, name: &str) -> Result<Spawned, Failure> {
+    let mut command = components::command(layout, programs, name).ok_or_else(|| {
+        Failure::Refused(format!(
+            "{name} is no part of a cluster; there are {}",
+            components::ALL.join(", ")
+        ))
+    })?;
+    run::spawn(layout.state(), name, name.to_owned(), &mut command)
+}
+
+/// Says what has been reached, and when.
+pub struct Clock(Instant);
+
+impl Clock {
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    pub fn say(&self, what: &str) {
+        let seconds = self.0.elapsed().as_secs_f64();
+        report::line(&format!("{seconds:6.1} s  {what}"));
+    }
+}
