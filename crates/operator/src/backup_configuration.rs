@@ -25,6 +25,8 @@ mod plan;
 mod schedule;
 mod validate;
 
+pub use observe::{Presence, is_allowed, repository_place, secret_presence};
+pub(crate) use validate::not_allowed;
 pub use validate::problems;
 
 /// The controller.

@@ -20,6 +20,7 @@ pub mod repository;
 mod run;
 pub mod servers;
 pub mod stores;
+pub mod webhook;
 pub mod workload;
 
 pub use context::{ImageOptions, OperatorOptions, WebhookOptions};

@@ -16,6 +16,7 @@ use crate::failure::{OperatorError, chain, status_code};
 use crate::leader::Candidate;
 use crate::servers::{self, Readiness};
 use crate::stores::Stores;
+use crate::webhook;
 
 /// A client of the cluster that `KUBECONFIG` names or that this process runs in; tells the namespace it belongs to.
 pub async fn connect() -> Result<(Client, String), OperatorError> {
@@ -41,8 +42,16 @@ pub async fn run(
     let context = Arc::new(Context::new(client, options));
     let readiness = Readiness::default();
     let ended = stop.child_token();
-    let serving = servers::serve(Arc::clone(&context), readiness.clone(), ended.clone());
-    let working = work(&context, &readiness, &ended);
+    let (stores, following) = Stores::start(context.client(), ended.clone());
+    let serving = serve(&context, &stores, &readiness, &ended);
+    let working = async {
+        let working = async {
+            let worked = work(&context, &stores, &readiness, &ended).await;
+            ended.cancel();
+            worked
+        };
+        future::join(working, following).await.0
+    };
     let result = match future::select(Box::pin(serving), Box::pin(working)).await {
         Either::Left((served, working)) => {
             ended.cancel();
@@ -63,8 +72,32 @@ pub async fn run(
     result
 }
 
+/// Everything that answers requests, by every replica.
+async fn serve(
+    context: &Arc<Context>,
+    stores: &Arc<Stores>,
+    readiness: &Readiness,
+    stop: &CancellationToken,
+) -> Result<(), OperatorError> {
+    let health = servers::serve(Arc::clone(context), readiness.clone(), stop.clone());
+    let webhooks = async {
+        match context.options.webhook.clone() {
+            Some(options) => {
+                let (context, stores) = (Arc::clone(context), Arc::clone(stores));
+                webhook::serve(context, stores, options, stop.clone()).await
+            }
+            None => {
+                stop.cancelled().await;
+                Ok(())
+            }
+        }
+    };
+    future::try_join(health, webhooks).await.map(|_| ())
+}
+
 async fn work(
     context: &Arc<Context>,
+    stores: &Arc<Stores>,
     readiness: &Readiness,
     stop: &CancellationToken,
 ) -> Result<(), OperatorError> {
@@ -73,7 +106,7 @@ async fn work(
     let mut candidate = Candidate::new(Arc::clone(context));
     if !context.options.elects_leader {
         context.metrics.set_leading(true);
-        control(context, stop).await;
+        control(context, stores, stop).await;
         return Ok(());
     }
     if !candidate.wait(stop).await {
@@ -83,7 +116,7 @@ async fn work(
     let leading = stop.child_token();
     let keep_until = CancellationToken::new();
     let controlling = async {
-        control(context, &leading).await;
+        control(context, stores, &leading).await;
         keep_until.cancel();
     };
     let keeping = async {
@@ -125,9 +158,9 @@ async fn check_definitions(
 }
 
 /// All controllers, until told to stop. A controller ends only then; should one break, the others stop as well.
-async fn control(context: &Arc<Context>, stop: &CancellationToken) {
+async fn control(context: &Arc<Context>, stores: &Arc<Stores>, stop: &CancellationToken) {
     let stop = stop.child_token();
-    let mut running: JoinSet<()> = controllers(context, &stop).into_iter().collect();
+    let mut running: JoinSet<()> = controllers(context, stores, &stop).into_iter().collect();
     while let Some(ended) = running.join_next().await {
         if let Err(error) = ended {
             tracing::error!(%error, "a controller broke; the operator stops");
@@ -137,12 +170,17 @@ async fn control(context: &Arc<Context>, stop: &CancellationToken) {
 }
 
 /// The controllers; each is described in its own module.
-fn controllers(context: &Arc<Context>, stop: &CancellationToken) -> Vec<Work> {
-    let (stores, following) = Stores::start(context.client(), stop.clone());
-    let mut all: Vec<Work> = vec![Box::pin(following)];
-    all.extend(crate::workload::controllers(context, &stores, stop));
+fn controllers(
+    context: &Arc<Context>,
+    stores: &Arc<Stores>,
+    stop: &CancellationToken,
+) -> Vec<Work> {
+    let mut all: Vec<Work> = Vec::new();
+    all.extend(crate::workload::controllers(context, stores, stop));
     all.push(crate::backup_configuration::controller(
-        context, &stores, stop,
+        context, stores, stop,
     ));
+    all.push(crate::repository::controller(context, stores, stop));
+    all.extend(crate::builtin::controllers(context, stop));
     all
 }

@@ -51,6 +51,12 @@ pub fn owner(metadata: &ObjectMeta) -> Option<String> {
         .map(|owner| format!("{} {}", owner.kind, owner.name))
 }
 
+/// The same for a workload as JSON.
+pub fn is_owned(workload: &Value) -> bool {
+    let metadata = workload.get("metadata").cloned().unwrap_or_default();
+    serde_json::from_value::<ObjectMeta>(metadata).is_ok_and(|it| owner(&it).is_some())
+}
+
 /// Everything that a decision depends on, so that the same is not decided twice. The status of a workload changes
 /// often and does not count.
 pub fn fingerprint<K>(
