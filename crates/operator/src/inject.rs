@@ -138,6 +138,11 @@ pub fn carried(workload: &Value, place: Place) -> Option<Invoker> {
     template::carried(workload, place)
 }
 
+/// The digest of what was put into the workload's template for our container.
+pub fn digest(workload: &Value, place: Place) -> Option<&str> {
+    template::digest(workload, place)
+}
+
 /// Whether the workload's template holds our container.
 pub fn has(workload: &Value, place: Place) -> bool {
     template::has(workload, place)

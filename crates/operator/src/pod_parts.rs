@@ -112,6 +112,7 @@ impl AgentParts<'_> {
     fn environment(&self, settings: &ContainerRuntimeSettings) -> Vec<EnvVar> {
         let mut fixed = vec![
             from_field("NODE_NAME", "spec.nodeName"),
+            from_field("POD_IP", "status.podIP"),
             from_field("POD_NAME", "metadata.name"),
             from_field("POD_NAMESPACE", "metadata.namespace"),
             from_field("POD_UID", "metadata.uid"),

@@ -75,6 +75,15 @@ pub(super) fn carried(workload: &Value, place: Place) -> Option<Invoker> {
     serde_json::from_str(text).ok()
 }
 
+/// The digest that the template's annotation tells.
+pub(super) fn digest(workload: &Value, place: Place) -> Option<&str> {
+    let [.., hash] = place.annotations();
+    workload
+        .pointer("/spec/template/metadata/annotations")?
+        .get(hash)?
+        .as_str()
+}
+
 fn container(workload: &Value, place: Place) -> Option<&Value> {
     let list = workload.pointer("/spec/template/spec")?.get(place.list())?;
     list.as_array()?
@@ -84,11 +93,7 @@ fn container(workload: &Value, place: Place) -> Option<&Value> {
 
 /// Whether somebody else's container has our name: one without our digest that does not run our agent.
 fn has_foreign(workload: &Value, place: Place) -> bool {
-    let [.., hash] = place.annotations();
-    let has_digest = workload
-        .pointer("/spec/template/metadata/annotations")
-        .is_some_and(|annotations| annotations.get(hash).is_some());
-    !has_digest
+    digest(workload, place).is_none()
         && container(workload, place)
             .is_some_and(|container| container["args"][0].as_str() != Some(FIRST_ARGUMENT))
 }
@@ -96,14 +101,10 @@ fn has_foreign(workload: &Value, place: Place) -> bool {
 /// Whether the template holds the part already, as far as it can be told.
 fn is_there(workload: &Value, part: &Part) -> bool {
     let place = part.place;
-    let [.., hash] = place.annotations();
     let Some(template) = workload.pointer("/spec/template") else {
         return false;
     };
-    let has_digest = template
-        .pointer("/metadata/annotations")
-        .and_then(|annotations| annotations.get(hash)?.as_str())
-        == Some(part.digest.as_str());
+    let has_digest = digest(workload, place) == Some(part.digest.as_str());
     let entries = |list: &str| {
         let list = template["spec"].get(list).and_then(Value::as_array);
         list.map(Vec::as_slice).unwrap_or_default()

@@ -158,9 +158,11 @@ fn outcome(wanted: &Wanted, invoker: Option<Invoker>, error: Option<String>) -> 
     }
 }
 
+/// Whether our container there came or changed; what else changed in the template does not count.
 fn differs(before: &Value, after: &Value, place: Place) -> bool {
     inject::has(before, place) != inject::has(after, place)
-        || before.pointer("/spec/template") != after.pointer("/spec/template")
+        || inject::digest(before, place) != inject::digest(after, place)
+        || inject::carried(before, place) != inject::carried(after, place)
 }
 
 /// What a BackupConfiguration that has a workload wants in it.
