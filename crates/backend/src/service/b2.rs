@@ -194,6 +194,8 @@ impl B2Backend {
     }
 
     async fn remove_key(&self, key: &str) -> Result<(), HttpFailure> {
+        // A name without versions would hide that the key may not delete.
+        self.account.session().await?.check("deleteFiles")?;
         let versions = self.account.versions(Operation::Remove, key).await?;
         self.account.delete_versions(&versions).await
     }

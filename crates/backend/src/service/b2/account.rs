@@ -14,11 +14,12 @@ use super::answers::{Allowed, Authorization, Bucket, Buckets, parse};
 use super::failure::{self, accept, is_stale_token};
 use super::options::B2Options;
 use crate::http::{HttpClient, HttpFailure, Reply};
-use crate::service::keys;
-use crate::{ErrorKind, FileKind, Operation};
+use crate::{ErrorKind, Operation};
 
 /// The first version that knows keys for several buckets.
 const API: &str = "b2api/v4";
+/// The call that may answer that a file is absent.
+pub(super) const DELETION: &str = "b2_delete_file_version";
 /// Smaller parts than this are recommended by no real account, only by simulators.
 const SMALLEST_REAL_PART: u64 = 5_000_000;
 const LARGE_PART: u64 = 100_000_000;
@@ -102,7 +103,7 @@ impl Account {
             ),
             allowed: storage.allowed,
         };
-        session.check_prefix(&options.prefix)?;
+        session.check_root(&options.root())?;
         Ok(session)
     }
 
@@ -138,8 +139,12 @@ impl Account {
             request(Method::POST, &url, &session.token, body.clone())
         };
         let reply = self.authorized(operation, capability, make).await?;
-        let reply = accept(&self.http, failure::Request::Call, reply)
-            .inspect_err(|failure| self.forget_bucket(failure))?;
+        let asked = match name {
+            DELETION => failure::Request::Deletion,
+            _ => failure::Request::Call,
+        };
+        let reply =
+            accept(&self.http, asked, reply).inspect_err(|failure| self.forget_bucket(failure))?;
         parse(&reply, ErrorKind::Temporary)
     }
 
@@ -219,7 +224,8 @@ impl Session {
             .any(|one| one == capability)
     }
 
-    fn check(&self, capability: &str) -> Result<(), HttpFailure> {
+    /// Whether the key has a capability, without asking the server.
+    pub fn check(&self, capability: &str) -> Result<(), HttpFailure> {
         if self.can(capability) {
             return Ok(());
         }
@@ -228,10 +234,8 @@ impl Session {
     }
 
     /// Whether the key is for all names of a repository.
-    fn check_prefix(&self, prefix: &str) -> Result<(), HttpFailure> {
+    fn check_root(&self, root: &str) -> Result<(), HttpFailure> {
         let allowed = self.allowed.name_prefix.as_deref().unwrap_or_default();
-        let config = keys::kind_prefix(prefix, FileKind::Config);
-        let root = config.strip_suffix("config").unwrap_or_default();
         if root.starts_with(allowed) {
             return Ok(());
         }

@@ -11,6 +11,8 @@ use crate::http::{HttpClient, HttpFailure, Refusal, Reply, kind_of_status};
 pub(super) enum Request {
     Authorization,
     Call,
+    /// Deleting one version of a file.
+    Deletion,
     Upload,
     Download,
 }
@@ -58,6 +60,8 @@ pub(super) fn meaning(
     code: &str,
     message: &str,
 ) -> (ErrorKind, Option<&'static str>) {
+    // Only where a file was asked for may something be called absent: it counts as an answer, and may lead to creation.
+    let is_on_file = matches!(request, Request::Download | Request::Deletion);
     match (code, status.as_u16()) {
         ("storage_cap_exceeded", _) => (ErrorKind::NoSpace, Some(STORAGE_CAP)),
         ("cap_exceeded", _) if request == Request::Upload => {
@@ -82,7 +86,7 @@ pub(super) fn meaning(
         }
         (_, 401) => (ErrorKind::PermissionDenied, None),
         ("bad_bucket_id" | "invalid_bucket_id", _) => (ErrorKind::PlaceNotFound, None),
-        ("file_not_present" | "no_such_file", _) => (ErrorKind::NotFound, None),
+        ("file_not_present" | "no_such_file", _) if is_on_file => (ErrorKind::NotFound, None),
         ("duplicate_bucket_name", _) => (ErrorKind::AlreadyExists, None),
         ("too_many_requests" | "service_error" | "auth_token_limit", _) => {
             (ErrorKind::Temporary, None)
@@ -93,10 +97,9 @@ pub(super) fn meaning(
         (_, 404) if request == Request::Download && message.starts_with("Bucket") => {
             (ErrorKind::PlaceNotFound, None)
         }
-        (_, 404) if request == Request::Download || code == "not_found" => {
-            (ErrorKind::NotFound, None)
-        }
-        (_, 404) => (ErrorKind::Permanent, Some(NOT_B2)),
+        (_, 404) if request == Request::Download => (ErrorKind::NotFound, None),
+        ("not_found", 404) if is_on_file => (ErrorKind::NotFound, None),
+        (_, 404 | 410) => (ErrorKind::Permanent, Some(NOT_B2)),
         (_, 416) => (ErrorKind::TooShort, None),
         _ => (kind_of_status(status), None),
     }

@@ -57,6 +57,17 @@ impl B2Options {
     }
 }
 
+impl B2Options {
+    /// What the names of all objects begin with, slash included.
+    pub(super) fn root(&self) -> String {
+        if self.prefix.is_empty() {
+            String::new()
+        } else {
+            format!("{}/", self.prefix)
+        }
+    }
+}
+
 fn check_bucket(name: &str) -> Result<(), SetupError> {
     let is_name = |letter: u8| letter.is_ascii_alphanumeric() || letter == b'-';
     if name.is_empty() {

@@ -88,7 +88,7 @@ fn real_accounts_never_split_what_one_request_may_carry() {
 #[test]
 fn every_refusal_has_the_kind_that_its_code_says() {
     use ErrorKind as Kind;
-    use Request::{Authorization, Call, Download, Upload};
+    use Request::{Authorization, Call, Deletion, Download, Upload};
     for (request, status, code, kind) in [
         (Authorization, 401, "unauthorized", Kind::Unauthenticated),
         (Authorization, 401, "bad_auth_token", Kind::Unauthenticated),
@@ -98,8 +98,15 @@ fn every_refusal_has_the_kind_that_its_code_says() {
         (Call, 401, "expired_auth_token", Kind::Unauthenticated),
         (Call, 401, "unauthorized", Kind::PermissionDenied),
         (Call, 400, "bad_bucket_id", Kind::PlaceNotFound),
-        (Call, 400, "file_not_present", Kind::NotFound),
-        (Call, 400, "no_such_file", Kind::NotFound),
+        (Authorization, 404, "not_found", Kind::Permanent),
+        (Authorization, 410, "", Kind::Permanent),
+        (Call, 404, "not_found", Kind::Permanent),
+        (Call, 400, "file_not_present", Kind::Permanent),
+        (Upload, 404, "not_found", Kind::Permanent),
+        (Deletion, 400, "file_not_present", Kind::NotFound),
+        (Deletion, 400, "no_such_file", Kind::NotFound),
+        (Deletion, 404, "not_found", Kind::NotFound),
+        (Deletion, 404, "", Kind::Permanent),
         (Call, 400, "bad_request", Kind::Permanent),
         (Call, 403, "access_denied", Kind::PermissionDenied),
         (Call, 403, "transaction_cap_exceeded", Kind::Permanent),

@@ -271,8 +271,8 @@ impl LargeUpload<'_> {
 
     /// Cancels what crashed uploads of ours left in this repository. `now` is the server's time in milliseconds.
     async fn sweep(&self, now: u64) {
-        let prefix = &self.account.options.prefix;
-        let wish = json!({"bucketId": self.bucket_id, "namePrefix": prefix, "maxFileCount": 100});
+        let root = self.account.options.root();
+        let wish = json!({"bucketId": self.bucket_id, "namePrefix": root, "maxFileCount": 100});
         let call = ("b2_list_unfinished_large_files", "listFiles");
         let page: Page = match self.account.call(Operation::Write, call, wish).await {
             Ok(page) => page,

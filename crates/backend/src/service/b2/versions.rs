@@ -10,7 +10,7 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use serde_json::json;
 
-use super::account::Account;
+use super::account::{Account, DELETION};
 use super::answers::{Done, Page, Version};
 use super::upload::Stored;
 use crate::http::HttpFailure;
@@ -141,7 +141,7 @@ impl Account {
         version: &Version,
     ) -> Result<(), HttpFailure> {
         let wish = json!({"fileName": version.file_name, "fileId": version.file_id});
-        let call = ("b2_delete_file_version", "deleteFiles");
+        let call = (DELETION, "deleteFiles");
         match self.call::<Done>(operation, call, wish).await {
             Ok(_) => Ok(()),
             Err(failure) if failure.kind == ErrorKind::NotFound => Ok(()),
@@ -193,10 +193,11 @@ impl Search {
     /// The next names that are settled; nothing at the end.
     async fn next(&mut self) -> Option<Vec<Found>> {
         let first = self.waiting.front()?.clone();
-        let root = &self.account.options.prefix;
+        // A key may be limited to exactly this, slash included.
+        let root = self.account.options.root();
         let page = self
             .account
-            .page_of_versions(Operation::Remove, &first, (root, None))
+            .page_of_versions(Operation::Remove, &first, (&root, None))
             .await;
         let page = match page {
             Ok(page) => page,

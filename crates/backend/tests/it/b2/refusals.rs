@@ -137,6 +137,24 @@ async fn limited_keys_work_within_their_limits_and_say_them_outside() {
 }
 
 #[tokio::test]
+async fn a_key_limited_to_exactly_the_repository_removes_many() {
+    let Some(place) = place_or_skip().await else {
+        return;
+    };
+    let prefix = place.server.value("key_prefix").to_owned();
+    let backend = limited(&place, "prefix", prefix.trim_end_matches('/'));
+    let handles = [
+        write(&place, &backend).await.unwrap(),
+        write(&place, &backend).await.unwrap(),
+    ];
+    let failed = backend.remove_many(&handles).await;
+    assert!(failed.is_empty(), "{failed:?}");
+    for handle in &handles {
+        assert!(backend.stat(handle).await.unwrap_err().is_not_found());
+    }
+}
+
+#[tokio::test]
 async fn a_capability_that_is_missing_is_named() {
     let Some(place) = place_or_skip().await else {
         return;
@@ -148,6 +166,9 @@ async fn a_capability_that_is_missing_is_named() {
     assert_kind(&error, ErrorKind::PermissionDenied, "deleteFiles");
     let failed = keeper.remove_many(std::slice::from_ref(&handle)).await;
     assert_kind(&failed[0].1, ErrorKind::PermissionDenied, "deleteFiles");
+    let absent = Handle::new(FileKind::Pack, "ab".repeat(32));
+    let error = keeper.remove(&absent).await.unwrap_err();
+    assert_kind(&error, ErrorKind::PermissionDenied, "deleteFiles");
 
     let reader = limited(&place, "read_only", &prefix);
     assert_eq!(reader.read(&handle).await.unwrap(), "content");
