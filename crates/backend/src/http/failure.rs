@@ -133,9 +133,14 @@ impl Cause {
             rustls::Error::InvalidMessage(_) => Self::NotTls(
                 "the server does not speak TLS; is it http instead of https?".to_owned(),
             ),
-            rustls::Error::AlertReceived(_) | rustls::Error::PeerIncompatible(_) => {
+            rustls::Error::AlertReceived(alert) if is_about_the_way(*alert) => {
                 Self::NotTls(format!("no common way of TLS: {error}"))
             }
+            rustls::Error::PeerIncompatible(_) => {
+                Self::NotTls(format!("no common way of TLS: {error}"))
+            }
+            // Any other alert ends this connection and says nothing of the next: a server that is overloaded, restarts
+            // or is an old one behind a balancer.
             _ => Self::Other(error.to_string()),
         }
     }
@@ -172,7 +177,21 @@ const fn is_about_our_certificate(alert: AlertDescription) -> bool {
             | AlertDescription::UnknownCA
             | AlertDescription::CertificateExpired
             | AlertDescription::CertificateUnknown
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::UnsupportedCertificate
             | AlertDescription::AccessDenied
+    )
+}
+
+/// Whether the server has no certificate of this name, or no version, cipher or protocol in common with us.
+const fn is_about_the_way(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::UnrecognisedName
+            | AlertDescription::ProtocolVersion
+            | AlertDescription::HandshakeFailure
+            | AlertDescription::InsufficientSecurity
+            | AlertDescription::NoApplicationProtocol
     )
 }
 
@@ -252,5 +271,30 @@ pub(crate) fn kind_of_status(status: StatusCode) -> ErrorKind {
         408 | 425 | 429 | 500 | 502 | 503 | 504 => ErrorKind::Temporary,
         507 => ErrorKind::NoSpace,
         _ => ErrorKind::Permanent,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_alerts_about_certificates_and_ways_are_not_worth_another_attempt() {
+        use AlertDescription as Alert;
+        for (alert, is_lasting) in [
+            (Alert::CertificateRequired, true),
+            (Alert::CertificateRevoked, true),
+            (Alert::UnrecognisedName, true),
+            (Alert::ProtocolVersion, true),
+            (Alert::HandshakeFailure, true),
+            (Alert::InternalError, false),
+            (Alert::UserCanceled, false),
+            (Alert::BadRecordMac, false),
+            (Alert::DecodeError, false),
+            (Alert::UnexpectedMessage, false),
+        ] {
+            let cause = Cause::of_tls(&rustls::Error::AlertReceived(alert));
+            assert_eq!(!matches!(cause, Cause::Other(_)), is_lasting, "{alert:?}");
+        }
     }
 }

@@ -217,8 +217,11 @@ impl Backend for RestBackend {
                 (accept, Bytes::new()),
             )
             .await
-            .and_then(|reply| self.accept(reply))
             .map_err(fail)?;
+        if kind == FileKind::Lock && is_folder_to_come(&reply) {
+            return Ok(Vec::new());
+        }
+        let reply = self.accept(reply).map_err(fail)?;
         match parse_list(&reply) {
             Ok(Listing::WithSizes(infos)) => Ok(infos),
             Ok(Listing::Names(names)) => self.sizes(kind, names).await,
@@ -299,6 +302,15 @@ fn path(handle: &Handle) -> String {
         FileKind::Config => "config".to_owned(),
         kind => format!("{}/{}", kind.folder(), handle.name()),
     }
+}
+
+/// Locks are the only kind whose folder a program may leave out: nothing is lost when there is none. What rclone does
+/// not find is the repository.
+fn is_folder_to_come(reply: &Reply) -> bool {
+    let is_rclone = reply
+        .header("server")
+        .is_some_and(|server| server.to_ascii_lowercase().starts_with("rclone"));
+    reply.status == StatusCode::NOT_FOUND && !is_rclone
 }
 
 enum Listing {

@@ -271,3 +271,20 @@ async fn a_page_that_is_no_listing_is_refused() {
     let error = backend.list(FileKind::Snapshot).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Permanent, "{error:?}");
 }
+
+#[tokio::test]
+async fn only_a_missing_folder_of_locks_is_an_empty_one() {
+    for (server, is_empty) in [("nginx", true), ("rclone/v1.70", false)] {
+        let stub = StubServer::start(move |_| async move {
+            let mut answer = reply(404, "text/plain", "Not Found");
+            let name = http::HeaderValue::from_static(server);
+            answer.headers_mut().insert("server", name);
+            answer
+        });
+        let backend = backend(&format!("{}/r/", stub.url()), &HttpOptions::default());
+        let locks = backend.list(FileKind::Lock).await;
+        assert_eq!(locks.is_ok_and(|found| found.is_empty()), is_empty);
+        let error = backend.list(FileKind::Snapshot).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::NotFound, "{error:?}");
+    }
+}
