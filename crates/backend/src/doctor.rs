@@ -10,12 +10,15 @@ mod network;
 mod objects;
 mod remedy;
 mod speed;
+mod traces;
 
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::{Backend, HttpOptions};
+
+use traces::Traced;
 
 pub use remedy::remedy;
 
@@ -78,9 +81,28 @@ pub struct DoctorOptions {
     pub can_write: bool,
 }
 
-/// Examines a store and reports each finding as it is made. Returns the worst severity.
+/// Examines a store and reports each finding as it is made. Returns the worst severity, or nothing when it was
+/// interrupted; what was written until then is removed first.
 ///
 /// The backend should give up soon: every retry is waited for.
+pub async fn examine_until(
+    backend: &dyn Backend,
+    options: &DoctorOptions,
+    report: &mut (dyn FnMut(&Finding) + Send),
+    interrupted: impl Future<Output = ()> + Send,
+) -> Option<Severity> {
+    let traced = Traced::new(backend);
+    let found = tokio::select! {
+        found = examine(&traced, options, report) => Some(found),
+        () = interrupted => None,
+    };
+    if found.is_none() {
+        traced.remove_all().await;
+    }
+    found
+}
+
+/// As [`examine_until`], without an end before time.
 pub async fn examine(
     backend: &dyn Backend,
     options: &DoctorOptions,
@@ -91,7 +113,7 @@ pub async fn examine(
         report,
     };
     if let Some(folder) = &options.folder {
-        folder::examine(folder, options.can_write, &mut findings);
+        folder::examine(folder, options.can_write, &mut findings).await;
     }
     if let Some(endpoint) = backend.endpoint()
         && !network::examine(&endpoint, &options.http, &mut findings).await
@@ -104,7 +126,7 @@ pub async fn examine(
     if !options.can_write {
         findings.add(step("write").skipped("not tried, because nothing may be written"));
     } else if state.is_writable_now() {
-        let rights = objects::write_steps(backend, &mut findings).await;
+        let rights = objects::write_steps(backend, state, &mut findings).await;
         if rights.can_write && rights.can_remove && options.speed_bytes > 0 {
             speed::measure(backend, options.speed_bytes, &mut findings).await;
         }

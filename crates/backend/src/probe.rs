@@ -61,7 +61,13 @@ pub async fn capabilities(backend: &dyn Backend) -> Result<Capabilities, Backend
             return Ok(found);
         }
         Err(error) if is_refusal(&error) => return Ok(found),
-        Err(error) => return Err(error),
+        Err(error) => {
+            // It may have been stored nevertheless.
+            if let Err(other) = backend.remove(&handle).await {
+                tracing::debug!(%handle, error = %other, "could not remove what may have been stored");
+            }
+            return Err(error);
+        }
     }
     let tried = try_object(backend, &handle, &content, &mut found).await;
     // Removed first, whatever was found out.

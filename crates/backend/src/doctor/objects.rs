@@ -5,6 +5,7 @@ use rand::Rng as _;
 use sha2::{Digest, Sha256};
 
 use crate::doctor::network::millis;
+use crate::doctor::remedy::told;
 use crate::doctor::{Finding, Findings, Step, step};
 use crate::{Backend, BackendError, ErrorKind, FileKind, Handle};
 
@@ -104,36 +105,99 @@ fn missing_place(error: &BackendError) -> Finding {
 }
 
 /// Writing, reading back, parts, a name that is taken, listing, removing.
-pub(super) async fn write_steps(backend: &dyn Backend, findings: &mut Findings<'_>) -> Rights {
+pub(super) async fn write_steps(
+    backend: &dyn Backend,
+    state: State,
+    findings: &mut Findings<'_>,
+) -> Rights {
     let mut rights = Rights {
         can_write: false,
         can_remove: can_remove_packs(backend, findings).await,
     };
+    // Packs that stay would keep a repository from being made here: a lock shows first that what is written goes.
+    if rights.can_remove && !state.has_repository {
+        let trial = try_lock(backend, findings).await;
+        if !(trial.can_write && trial.can_remove) {
+            return trial;
+        }
+    }
     // Where packs cannot be removed, locks can: every store that takes backups allows that.
-    let kind = if rights.can_remove {
-        FileKind::Pack
+    let (handle, content) = if rights.can_remove {
+        sample(FileKind::Pack, 4096)
     } else {
-        FileKind::Lock
+        sample(FileKind::Lock, 0)
     };
-    // An empty lock is one that a writer has not finished yet: a backup beside us passes over it.
-    let (handle, content) = sample(kind, if kind == FileKind::Pack { 4096 } else { 0 });
-    let writing = step("write");
-    match backend.write(&handle, content.clone()).await {
-        Ok(()) => {
-            let took = millis(writing.start.elapsed());
-            findings.add(writing.fine(format!("{} bytes in {took}", content.len())));
-            rights.can_write = true;
-        }
-        Err(error) => {
-            findings.add(writing.refused(&error));
-            return rights;
-        }
+    rights.can_write = write(backend, &handle, &content, findings).await;
+    if !rights.can_write {
+        return rights;
     }
     read_back(backend, &handle, &content, findings).await;
     write_again(backend, &handle, &content, findings).await;
     list_after_write(backend, &handle, findings).await;
-    remove(backend, &handle, findings).await;
+    rights.can_remove &= remove(backend, &handle, findings).await;
     rights
+}
+
+/// Writes and removes an empty lock, which is one that a writer has not finished yet: a backup beside us passes over
+/// it, and so does whoever makes a repository. Silent when both work.
+async fn try_lock(backend: &dyn Backend, findings: &mut Findings<'_>) -> Rights {
+    let (handle, content) = sample(FileKind::Lock, 0);
+    let writing = step("write");
+    if let Err(error) = backend.write(&handle, content).await
+        && error.kind != ErrorKind::AlreadyExists
+    {
+        findings.add(writing.refused(&error));
+        clear(backend, &handle, findings).await;
+        return Rights::default();
+    }
+    let removing = step("remove");
+    let removed = backend.remove(&handle).await;
+    if let Err(error) = &removed {
+        findings.add(removing.refused(error));
+    }
+    Rights {
+        can_write: true,
+        can_remove: removed.is_ok(),
+    }
+}
+
+async fn write(
+    backend: &dyn Backend,
+    handle: &Handle,
+    content: &Bytes,
+    findings: &mut Findings<'_>,
+) -> bool {
+    let writing = step("write");
+    match backend.write(handle, content.clone()).await {
+        Ok(()) => {}
+        // The empty lock always has the same name: another examination left it or is under way.
+        Err(error) if error.kind == ErrorKind::AlreadyExists && content.is_empty() => {}
+        Err(error) => {
+            findings.add(writing.refused(&error));
+            clear(backend, handle, findings).await;
+            return false;
+        }
+    }
+    let took = millis(writing.start.elapsed());
+    findings.add(writing.fine(format!("{} bytes in {took}", content.len())));
+    true
+}
+
+/// A write that failed may still have been stored.
+async fn clear(backend: &dyn Backend, handle: &Handle, findings: &mut Findings<'_>) {
+    let removing = step("remove");
+    match backend.remove(handle).await {
+        Ok(()) => {}
+        Err(error)
+            if matches!(
+                error.kind,
+                ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::ReadOnly
+            ) => {}
+        Err(error) => findings.add(removing.warning(
+            format!("whether {handle} was stored is unknown: {}", told(&error)),
+            "Look whether it is there, and remove it.",
+        )),
+    }
 }
 
 /// Removing a pack that does not exist tells whether removing is allowed, and removes nothing.
@@ -231,20 +295,25 @@ async fn list_after_write(backend: &dyn Backend, handle: &Handle, findings: &mut
     });
 }
 
-async fn remove(backend: &dyn Backend, handle: &Handle, findings: &mut Findings<'_>) {
+/// Whether it could be removed.
+async fn remove(backend: &dyn Backend, handle: &Handle, findings: &mut Findings<'_>) -> bool {
     let removing = step("remove");
     if let Err(error) = backend.remove(handle).await {
         findings.add(removing.refused(&error));
-        return;
+        return false;
     }
-    findings.add(match backend.stat(handle).await {
-        Err(error) if error.is_not_found() => removing.fine("removed objects are gone"),
-        Ok(_) => removing.warning(
+    match backend.stat(handle).await {
+        Err(error) if error.is_not_found() => {
+            findings.add(removing.fine("removed objects are gone"));
+            return true;
+        }
+        Ok(_) => findings.add(removing.warning(
             format!("{handle} can still be seen after its removal"),
             "Look whether the bucket keeps versions or has a retention rule: space is not freed.",
-        ),
-        Err(error) => removing.refused(&error),
-    });
+        )),
+        Err(error) => findings.add(removing.refused(&error)),
+    }
+    false
 }
 
 /// Random content under the name that restic would give it.

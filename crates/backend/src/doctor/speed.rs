@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 use tokio::time::Instant;
 
 use crate::doctor::network::millis;
@@ -73,16 +73,20 @@ async fn latency(backend: &dyn Backend) -> Result<Duration, BackendError> {
     Ok(times[ANSWERS / 2])
 }
 
+/// All of it, also after a failure, the first of which is told: what is under way cannot be removed.
 async fn each<F: Future<Output = Result<(), BackendError>> + Send>(
     backend: &dyn Backend,
     objects: &[(Handle, Bytes)],
     work: impl Fn(Handle, Bytes) -> F,
 ) -> Result<(), BackendError> {
-    futures::stream::iter(objects.to_vec())
+    let mut results = futures::stream::iter(objects.to_vec())
         .map(|(handle, content)| work(handle, content))
-        .buffer_unordered(backend.connections().max(1))
-        .try_collect()
-        .await
+        .buffer_unordered(backend.connections().max(1));
+    let mut all = Ok(());
+    while let Some(result) = results.next().await {
+        all = all.and(result);
+    }
+    all
 }
 
 fn rate(bytes: usize, time: Duration) -> String {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use backend::doctor::{DoctorOptions, Finding, Severity, examine};
+use backend::doctor::{DoctorOptions, Finding, Severity, examine_until};
 use backend::{Backend, HttpOptions, RetryOptions};
 use clap::Args;
 use serde_json::json;
@@ -62,12 +62,10 @@ pub async fn run(context: &Context, arguments: &DoctorArguments) -> Result<Outco
                 .data(&context.printer.style(Style::Bold, &patient.name));
         }
         let mut tell = |finding: &Finding| tell(context, &patient.name, finding);
-        let examined = examine(patient.backend.as_ref(), &options, &mut tell);
-        let found = tokio::select! {
-            found = examined => found,
-            () = context.cancel.cancelled() => {
-                return Err(Failure::new("Interrupted").with_outcome(Outcome::Interrupted));
-            }
+        let interrupted = context.cancel.cancelled();
+        let examined = examine_until(patient.backend.as_ref(), &options, &mut tell, interrupted);
+        let Some(found) = examined.await else {
+            return Err(Failure::new("Interrupted").with_outcome(Outcome::Interrupted));
         };
         worst = worst.max(found);
     }
