@@ -263,10 +263,26 @@ pub fn check_secret(provider: &str, secret: &Secret) -> Vec<Problem> {
                 .with_fix(format!("add one of these sets: {}", sets.join("; "))),
         );
     }
+    check_empty(provider, &entries, &mut problems);
     check_single_form(provider, &entries, &mut problems);
     check_texts(provider, &entries, &mut problems);
     check_superfluous(provider, &entries, &mut problems);
     problems
+}
+
+/// An empty key is a mistake, such as a template without its value, and must not pass for none: without any, the
+/// identity of the machine or Pod is used.
+fn check_empty(provider: &str, entries: &BTreeMap<&str, &[u8]>, problems: &mut Vec<Problem>) {
+    for SecretKey { name, .. } in keys_of(provider).iter().filter(|key| key.is_credential) {
+        let path = format!("data.{name}");
+        let is_told = problems.iter().any(|problem| problem.path == path);
+        if !is_told && entries.get(name).is_some_and(|value| value.is_empty()) {
+            problems.push(
+                Problem::new(path, "the key is there, and it is empty")
+                    .with_fix(format!("set `{name}`, or remove it if it is not meant")),
+            );
+        }
+    }
 }
 
 /// Two ways to say who we are at once would leave open which is meant.

@@ -141,6 +141,43 @@ fn missing_keys_are_named_for_every_provider() {
 }
 
 #[test]
+fn an_empty_key_of_credentials_is_named_and_never_passes_for_none() {
+    let s3 = "s3: {endpoint: e, bucket: b}";
+    let azure = "azure: {container: c}";
+    for (backend, keys, name) in [
+        (
+            s3,
+            "AWS_ACCESS_KEY_ID: '', AWS_SECRET_ACCESS_KEY: ''",
+            "AWS_ACCESS_KEY_ID",
+        ),
+        (
+            s3,
+            "AWS_ACCESS_KEY_ID: '', AWS_SECRET_ACCESS_KEY: ''",
+            "AWS_SECRET_ACCESS_KEY",
+        ),
+        (
+            azure,
+            "AZURE_ACCOUNT_NAME: a, AZURE_ACCOUNT_KEY: ''",
+            "AZURE_ACCOUNT_KEY",
+        ),
+        (
+            "gcs: {bucket: b}",
+            "GOOGLE_SERVICE_ACCOUNT_JSON_KEY: ''",
+            "GOOGLE_SERVICE_ACCOUNT_JSON_KEY",
+        ),
+    ] {
+        let error = settings(backend, keys, Place::Pod).unwrap_err();
+        let path = format!("data.{name}");
+        let told: Vec<_> = error
+            .problems
+            .iter()
+            .filter(|problem| problem.path == path)
+            .collect();
+        assert_eq!(told.len(), 1, "{error}");
+    }
+}
+
+#[test]
 fn keys_become_the_variables_that_restic_reads() {
     let names = |backend: &str, keys: &str| {
         let settings = settings(backend, keys, Place::Pod).unwrap();
