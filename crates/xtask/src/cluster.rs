@@ -109,6 +109,13 @@ pub fn run(workspace: &Workspace, options: ClusterOptions) -> Result<(), Failure
     }
 }
 
+/// Whether tests use another cluster; the variables are those of `testkit::cluster`.
+pub fn is_given() -> bool {
+    ["KUBECONFIG", "STASH_TEST_IMAGE"]
+        .iter()
+        .all(|name| std::env::var_os(name).is_some())
+}
+
 /// Fails where the machine cannot run a cluster, and says why.
 pub fn check_machine() -> Result<(), Failure> {
     programs::check_machine()

@@ -95,6 +95,10 @@ fn bring_up_cluster(
     tally: &mut Tally,
 ) -> Result<Option<(Guard, PathBuf)>, Failure> {
     report::step("cluster");
+    if cluster::is_given() {
+        report::line("the tests use the cluster of KUBECONFIG");
+        return Ok(None);
+    }
     if let Err(reason) = cluster::check_machine() {
         let skip = format!("cluster: {reason}");
         report::line(&skip);

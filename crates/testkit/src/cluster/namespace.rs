@@ -118,20 +118,23 @@ impl Namespace {
     }
 
     fn describe(&self) {
-        for arguments in [
-            &["get", "all", "--output", "wide"][..],
-            &["get", "events", "--sort-by", ".lastTimestamp"],
-            &[
+        let pods = self.try_kubectl(&["get", "pods", "--output", "name"]);
+        let mut questions = vec![
+            vec!["get", "all", "--output", "wide"],
+            vec!["get", "events", "--sort-by", ".lastTimestamp"],
+        ];
+        for pod in pods.stdout.lines() {
+            questions.push(vec![
                 "logs",
-                "--selector",
-                "",
+                pod,
                 "--all-containers",
                 "--prefix",
                 "--tail",
                 "30",
-            ],
-        ] {
-            let output = self.try_kubectl(arguments);
+            ]);
+        }
+        for arguments in questions {
+            let output = self.try_kubectl(&arguments);
             println!(
                 "kubectl {} in {}:\n{}{}",
                 arguments.join(" "),

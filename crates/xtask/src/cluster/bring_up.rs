@@ -53,7 +53,13 @@ pub fn prepare(workspace: &Workspace, stash: Option<PathBuf>) -> Result<Prepared
     let base = images::base(&programs)?;
     let minio = images::minio()?;
     let stash = match stash {
-        Some(program) => program,
+        Some(program) if program.is_file() => program,
+        Some(program) => {
+            return Err(Failure::Refused(format!(
+                "there is no program {}",
+                program.display()
+            )));
+        }
         None => build(workspace)?,
     };
     Ok(Prepared {
@@ -88,30 +94,26 @@ pub fn start(layout: &Layout, prepared: &Prepared) -> Result<(), Failure> {
     settings::write(layout, &runc, programs::network_plugins()?)?;
     clock.say("namespaces, certificates, settings");
 
-    let starter = Starter { layout, prepared };
+    let starter = Starter {
+        layout,
+        prepared,
+        clock,
+    };
     starter.start(CONTAINERD)?;
-    let mut etcd = starter.start(ETCD)?;
-    let imports = thread::scope(|scope| {
-        let imports = scope.spawn(|| starter.load_images(&clock));
-        etcd.wait_until_ready(|| api::etcd_is_healthy(layout))?;
-        clock.say("etcd healthy");
-        let mut server = starter.start(API_SERVER)?;
-        server.wait_until_ready(|| api::is_ready(layout))?;
-        clock.say("API server ready");
-        for name in [CONTROLLERS, SCHEDULER, PROXY] {
-            starter.start(name)?;
-        }
-        starter.apply_addons()?;
-        clock.say("add-ons applied");
-        Ok(imports.join())
+    let etcd = starter.start(ETCD)?;
+    thread::scope(|scope| {
+        let base = scope.spawn(|| starter.load_base());
+        starter.start_control_plane(etcd)?;
+        joined(base.join())?;
+        let others = scope.spawn(|| starter.load_others());
+        starter.start_node()?;
+        joined(others.join())
     })?;
-    imports.map_err(|_| Failure::Refused("loading images panicked".to_owned()))??;
-    let mut kubelet = starter.start(KUBELET)?;
-    kubelet.wait_until_ready(|| api::node_is_ready(layout))?;
-    clock.say("node Ready");
-    kubelet.wait_until_ready(|| api::has_default_account(layout) && api::dns_is_ready(layout))?;
-    clock.say("DNS ready");
     offer::save(layout, &prepared.programs, prepared.minio.is_some())
+}
+
+fn joined(result: thread::Result<Result<(), Failure>>) -> Result<(), Failure> {
+    result.unwrap_or_else(|_| Err(Failure::Refused("loading images panicked".to_owned())))
 }
 
 /// Starts one program again that was stopped.
@@ -141,6 +143,7 @@ pub fn load(layout: &Layout, file: &Path) -> Result<(), Failure> {
 struct Starter<'a> {
     layout: &'a Layout,
     prepared: &'a Prepared,
+    clock: Clock,
 }
 
 impl Starter<'_> {
@@ -148,7 +151,33 @@ impl Starter<'_> {
         spawn(self.layout, &self.prepared.programs, name)
     }
 
-    fn load_images(&self, clock: &Clock) -> Result<(), Failure> {
+    fn start_control_plane(&self, mut etcd: Spawned) -> Result<(), Failure> {
+        etcd.wait_until_ready(|| api::etcd_is_healthy(self.layout))?;
+        self.clock.say("etcd healthy");
+        let mut server = self.start(API_SERVER)?;
+        server.wait_until_ready(|| api::is_ready(self.layout))?;
+        self.clock.say("API server ready");
+        for name in [CONTROLLERS, SCHEDULER, PROXY] {
+            self.start(name)?;
+        }
+        self.apply_addons()?;
+        self.clock.say("add-ons applied");
+        Ok(())
+    }
+
+    fn start_node(&self) -> Result<(), Failure> {
+        let mut kubelet = self.start(KUBELET)?;
+        kubelet.wait_until_ready(|| api::node_is_ready(self.layout))?;
+        self.clock.say("node Ready");
+        kubelet.wait_until_ready(|| {
+            api::has_default_account(self.layout) && api::dns_is_ready(self.layout)
+        })?;
+        self.clock.say("DNS ready");
+        Ok(())
+    }
+
+    /// Loads what the node needs for its first Pods.
+    fn load_base(&self) -> Result<(), Failure> {
         let is_there = || {
             let mut version = Command::new("ctr");
             version.args(["--address", &self.layout.containerd(), "version"]);
@@ -165,11 +194,19 @@ impl Starter<'_> {
             }
             thread::sleep(POLL);
         }
-        for image in self.prepared.base.iter().chain(&self.prepared.minio) {
+        for image in &self.prepared.base {
             load(self.layout, image)?;
         }
+        self.clock.say("images of the node loaded");
+        Ok(())
+    }
+
+    fn load_others(&self) -> Result<(), Failure> {
         load_stash(self.layout, &self.prepared.stash)?;
-        clock.say("images loaded");
+        if let Some(image) = &self.prepared.minio {
+            load(self.layout, image)?;
+        }
+        self.clock.say("images of the tests loaded");
         Ok(())
     }
 

@@ -29,6 +29,8 @@ pub fn create(layout: &Layout) -> Result<(), Failure> {
     for file in [layout.network(), layout.mounts()] {
         fs::write(&file, "").map_err(|source| Failure::Write { path: file, source })?;
     }
+    // All of them carry the mark, so that `down` waits for none that a killed `up` left.
+    let run = |command: &mut Command| command::run(command.env(processes::MARK, state));
     run(Command::new("mount").arg("--bind").args([state, state]))?;
     run(Command::new("mount").arg("--make-private").arg(state))?;
     let mut unshare = Command::new("unshare");
@@ -40,7 +42,7 @@ pub fn create(layout: &Layout) -> Result<(), Failure> {
 
     let mut set_up = enter(layout, Path::new("sh"));
     set_up.arg("-ec").arg(script(layout));
-    run(set_up.env(processes::MARK, state))
+    run(&mut set_up)
 }
 
 /// The node's addresses, and the way for its processes to Services.
@@ -80,7 +82,7 @@ pub fn remove(layout: &Layout) -> Result<(), Failure> {
         source,
     })?;
     for place in mounts_below(layout.state(), &table) {
-        run(Command::new("umount").arg("--lazy").arg(place))?;
+        command::run(Command::new("umount").arg("--lazy").arg(place))?;
     }
     Ok(())
 }
@@ -96,10 +98,6 @@ fn mounts_below(folder: &Path, table: &str) -> Vec<PathBuf> {
         .collect();
     places.reverse();
     places
-}
-
-fn run(command: &mut Command) -> Result<(), Failure> {
-    command::run(command)
 }
 
 #[cfg(test)]

@@ -1,0 +1,3 @@
+//! What needs something real: the cluster that tests of other crates use.
+
+mod cluster;
