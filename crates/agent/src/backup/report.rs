@@ -119,7 +119,8 @@ pub(super) fn hook_data(work: &Progressing<'_>, moment: Moment) -> HookData {
         (Moment::After, true) => "Failed",
         (Moment::After, false) => "Succeeded",
     };
-    let errors: Vec<String> = work
+    let mut errors: Vec<String> = Vec::new();
+    let told = work
         .status
         .targets
         .iter()
@@ -127,8 +128,13 @@ pub(super) fn hook_data(work: &Progressing<'_>, moment: Moment) -> HookData {
             let of_hosts = target.stats.iter().filter_map(|host| host.error.clone());
             of_hosts.chain(failed_messages(&target.conditions))
         })
-        .chain(failed_messages(&work.status.conditions))
-        .collect();
+        .chain(failed_messages(&work.status.conditions));
+    for error in told {
+        // A hook that failed is told by its host and by its condition.
+        if !errors.contains(&error) {
+            errors.push(error);
+        }
+    }
     let lasted = work.clock.now().duration_since(work.began);
     HookData {
         name: identity.session.clone(),

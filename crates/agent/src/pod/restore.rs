@@ -76,14 +76,15 @@ pub async fn run(agent: &PodAgent, restore: &Restore) -> Result<(), PodError> {
             host,
             is_init: restore.is_init,
         };
+        let (id, host) = (work.id.clone(), work.host.clone());
         match Box::pin(work.attempt()).await? {
             Tried::Restored => return Ok(()),
             Tried::Failed(_) if !restore.is_init => return Ok(()),
             Tried::Failed(error) => {
                 tracing::error!(error, "the restore failed and is tried again");
-                delayed(agent, &mut delays).await?;
+                delayed(agent, &sessions, (&id, &host), &mut delays).await?;
             }
-            Tried::Unreported => delayed(agent, &mut delays).await?,
+            Tried::Unreported => delayed(agent, &sessions, (&id, &host), &mut delays).await?,
             Tried::Interrupted if agent.cancel.is_cancelled() => return Err(PodError::Stopped),
             Tried::Interrupted => {}
             Tried::Waits(why) => {
@@ -98,9 +99,25 @@ pub async fn run(agent: &PodAgent, restore: &Restore) -> Result<(), PodError> {
     }
 }
 
-async fn delayed(agent: &PodAgent, delays: &mut Delays) -> Result<(), PodError> {
+/// Waits before the next attempt, unless none is needed any more.
+async fn delayed(
+    agent: &PodAgent,
+    sessions: &Watched<RestoreSession>,
+    (id, host): (&ObjectId, &str),
+    delays: &mut Delays,
+) -> Result<(), PodError> {
+    let over = CancellationToken::new();
+    let _observer = sessions.observe(id, {
+        let (over, host) = (over.clone(), host.to_owned());
+        move |session| {
+            if session.is_none_or(|session| is_restored(session, &host)) {
+                over.cancel();
+            }
+        }
+    });
     tokio::select! {
         () = delays.wait() => Ok(()),
+        () = over.cancelled() => Ok(()),
         () = agent.cancel.cancelled() => Err(PodError::Stopped),
     }
 }

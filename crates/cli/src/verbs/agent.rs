@@ -154,7 +154,7 @@ pub async fn run(context: &Context, options: AgentOptions) -> Result<Outcome, Fa
                 host: options.host,
                 is_init: options.init,
             };
-            pod::restore(&agent, &restore).await?;
+            Box::pin(pod::restore(&agent, &restore)).await?;
         }
         Role::WipeOut(options) => {
             let agent = start(context, &options.pod).await?;

@@ -11,6 +11,7 @@ mod scene;
 mod support;
 
 mod backends;
+mod cluster;
 mod codes;
 mod damage;
 mod disk;
