@@ -196,6 +196,7 @@ fn status(layout: &Layout) -> Result<(), Failure> {
 }
 
 fn image(workspace: &Workspace, layout: &Layout, files: &[PathBuf]) -> Result<(), Failure> {
+    expect_cluster(layout)?;
     if files.is_empty() {
         let program = bring_up::build(workspace)?;
         return bring_up::load_stash(layout, &program);
@@ -206,14 +207,34 @@ fn image(workspace: &Workspace, layout: &Layout, files: &[PathBuf]) -> Result<()
 }
 
 fn stop(layout: &Layout, program: &str) -> Result<(), Failure> {
+    expect_cluster(layout)?;
     let _lock = lock(layout.state())?;
+    components::check_name(program)?;
     processes::kill_product(layout.state(), program)
 }
 
 fn start(layout: &Layout, program: &str) -> Result<(), Failure> {
+    expect_cluster(layout)?;
     let _lock = lock(layout.state())?;
+    let running = processes::list(layout.state())?;
+    if running
+        .iter()
+        .any(|(process, runs)| *runs && process.product == program)
+    {
+        return Err(Failure::Refused(format!("{program} runs already")));
+    }
     let programs = programs::install()?;
     bring_up::start_again(layout, &programs, program)
+}
+
+fn expect_cluster(layout: &Layout) -> Result<(), Failure> {
+    if offer::file(layout.state()).is_file() {
+        return Ok(());
+    }
+    Err(Failure::Refused(format!(
+        "there is no cluster in {}: `cargo xtask cluster up` starts one",
+        layout.state().display()
+    )))
 }
 
 /// Whether all programs of a cluster that once came up still run.

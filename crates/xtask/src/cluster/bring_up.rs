@@ -225,12 +225,7 @@ impl Starter<'_> {
 }
 
 fn spawn(layout: &Layout, programs: &Path, name: &str) -> Result<Spawned, Failure> {
-    let mut command = components::command(layout, programs, name).ok_or_else(|| {
-        Failure::Refused(format!(
-            "{name} is no part of a cluster; there are {}",
-            components::ALL.join(", ")
-        ))
-    })?;
+    let mut command = components::command(layout, programs, name)?;
     run::spawn(layout.state(), name, name.to_owned(), &mut command)
 }
 

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use super::layout::{Layout, NODE, NODE_ADDRESS, SERVICES};
 use super::namespaces;
+use crate::failure::Failure;
 
 pub const CONTAINERD: &str = "containerd";
 pub const ETCD: &str = "etcd";
@@ -25,8 +26,20 @@ pub const ALL: &[&str] = &[
     PROXY,
 ];
 
-/// How a program is started; nothing for a name that is none of [`ALL`].
-pub fn command(layout: &Layout, programs: &Path, name: &str) -> Option<Command> {
+/// Fails for a name that is none of [`ALL`].
+pub fn check_name(name: &str) -> Result<(), Failure> {
+    if ALL.contains(&name) {
+        return Ok(());
+    }
+    Err(Failure::Refused(format!(
+        "{name} is no part of a cluster; there are {}",
+        ALL.join(", ")
+    )))
+}
+
+/// How a program is started.
+pub fn command(layout: &Layout, programs: &Path, name: &str) -> Result<Command, Failure> {
+    check_name(name)?;
     let arguments = match name {
         CONTAINERD => containerd(layout),
         ETCD => etcd(layout),
@@ -34,8 +47,7 @@ pub fn command(layout: &Layout, programs: &Path, name: &str) -> Option<Command> 
         CONTROLLERS => controllers(layout),
         SCHEDULER => scheduler(layout),
         KUBELET => kubelet(layout),
-        PROXY => vec![format!("--config={}", layout.text("etc/proxy.json"))],
-        _ => return None,
+        _ => vec![format!("--config={}", layout.text("etc/proxy.json"))],
     };
     let program = if name == CONTAINERD {
         name.into()
@@ -44,7 +56,7 @@ pub fn command(layout: &Layout, programs: &Path, name: &str) -> Option<Command> 
     };
     let mut command = namespaces::enter(layout, &program);
     command.args(arguments).env("TMPDIR", layout.path("tmp"));
-    Some(command)
+    Ok(command)
 }
 
 fn containerd(layout: &Layout) -> Vec<String> {
@@ -156,6 +168,6 @@ mod tests {
                 );
             }
         }
-        assert!(command(&layout, Path::new("/programs"), "other").is_none());
+        assert!(command(&layout, Path::new("/programs"), "other").is_err());
     }
 }

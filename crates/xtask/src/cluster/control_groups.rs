@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{AccessFlags, Pid, access};
 
 use super::layout::Layout;
 use crate::failure::Failure;
@@ -17,6 +17,18 @@ const ALL: &str = "/sys/fs/cgroup";
 /// How long killed processes may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(10);
+
+/// Whether this machine lets us make one.
+pub fn check() -> Result<(), Failure> {
+    let all = hierarchies(Path::new(ALL));
+    let is_locked = |hierarchy: &PathBuf| access(hierarchy, AccessFlags::W_OK).is_err();
+    if all.is_empty() || all.iter().any(is_locked) {
+        return Err(Failure::Refused(format!(
+            "control groups cannot be made below {ALL}"
+        )));
+    }
+    Ok(())
+}
 
 /// Makes it.
 pub fn create(layout: &Layout) -> Result<(), Failure> {

@@ -3,8 +3,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
+use super::control_groups;
 use super::layout::VERSION;
+use crate::command;
 use crate::failure::Failure;
 use crate::report;
 use crate::servers::installer::{Installer, golang, need};
@@ -49,7 +52,17 @@ pub fn check_machine() -> Result<(), Failure> {
     for (program, package) in NEEDED {
         need(&[program], package)?;
     }
-    network_plugins().map(drop)
+    network_plugins()?;
+    if !installer()?.folder().is_dir() {
+        need(&["go"], "golang-go")?;
+    }
+    let mut unshare = Command::new("unshare");
+    if !command::succeeds(unshare.args(["--net", "--mount", "true"])) {
+        return Err(Failure::Refused(
+            "this machine lets nobody make namespaces".to_owned(),
+        ));
+    }
+    control_groups::check()
 }
 
 /// The folder of the network plugins.
@@ -75,7 +88,6 @@ pub fn installer() -> Result<Installer, Failure> {
 pub fn install() -> Result<PathBuf, Failure> {
     let installer = installer()?;
     installer.whole(|folder| {
-        need(&["go"], "golang-go")?;
         report::line(
             "  building Kubernetes, etcd and CoreDNS: 15 minutes of CPU, once for this version",
         );
