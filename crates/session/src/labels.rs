@@ -29,6 +29,10 @@ pub const PAUSED: &str = "paused";
 pub const LAST_SCHEDULE: &str = "stash.appscode.com/last-schedule";
 /// On a BackupConfiguration: `true` when files that cannot be read leave the host Succeeded (decision 5).
 pub const TOLERATE_UNREADABLE: &str = "stash.appscode.com/tolerate-unreadable-files";
+/// On a Role in the namespace of a Repository: the invoker for whose agents it is, as JSON of kind, namespace and name.
+pub const INVOKER: &str = "stash.appscode.com/invoker";
+/// On a volume claim: the uid of the RestoreSession that made it.
+pub const MADE_BY_RESTORE: &str = "stash.appscode.com/made-by-restore";
 /// On a workload: the invoker whose sidecar it carries, as JSON of kind, namespace and name.
 pub const BACKUP_INVOKER: &str = "stash.appscode.com/last-applied-backup-invoker";
 /// On a workload: the kind of that invoker.

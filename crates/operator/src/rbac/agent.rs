@@ -1,0 +1,234 @@
+//! Role, RoleBinding and ServiceAccount of an invoker's agents, and their Role where the Repository lies if that is
+//! another namespace.
+
+use std::collections::BTreeMap;
+
+use api::k8s_openapi::api::core::v1::ServiceAccount;
+use api::k8s_openapi::api::rbac::v1::{PolicyRule, Role, RoleBinding, RoleRef, Subject};
+use api::k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use api::v1alpha1::Repository;
+use kube_client::{Resource, ResourceExt};
+use session::labels::{self, Component};
+use session::names;
+
+use crate::inject::Invoker;
+use crate::rbac::{FOREIGN, GROUP, named_rule, rule};
+
+const READ: &[&str] = &["get", "list", "watch"];
+const WRITE: &[&str] = &["get", "update", "patch"];
+
+/// What agents are there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mission {
+    /// To work on BackupSessions.
+    Backup,
+    /// To work on one RestoreSession.
+    Restore,
+}
+
+/// Who agents run as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Account {
+    /// A ServiceAccount of others: the workload's, or one that the user names.
+    Existing(String),
+    /// One of our own, with these annotations.
+    Own(BTreeMap<String, String>),
+}
+
+/// Whom rights are given, and on what.
+#[derive(Debug, Clone)]
+pub struct Access<'a> {
+    /// What for.
+    pub mission: Mission,
+    /// Whose agents they are.
+    pub invoker: &'a Invoker,
+    /// The invoker, with which the rights go.
+    pub owner: Option<OwnerReference>,
+    /// Names of the sessions whose status they write.
+    pub sessions: Vec<String>,
+    /// Their Repository.
+    pub repository: &'a Repository,
+    /// The Lease by which they take turns.
+    pub lease: Option<String>,
+    /// Whether a hook runs a command in a Pod.
+    pub has_exec: bool,
+    /// Who they run as.
+    pub account: Account,
+}
+
+/// The objects that give the rights.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AccessObjects {
+    /// The account, if it is ours to make.
+    pub account: Option<ServiceAccount>,
+    /// Rights in the invoker's namespace.
+    pub role: Role,
+    /// To whom they belong.
+    pub binding: RoleBinding,
+    /// The same where the Repository lies, if that is elsewhere.
+    pub foreign: Option<(Role, RoleBinding)>,
+}
+
+impl Access<'_> {
+    /// The name of the account.
+    pub fn account_name(&self) -> String {
+        match &self.account {
+            Account::Existing(name) => name.clone(),
+            Account::Own(_) => names::agent_role(&self.invoker.kind, &self.invoker.name),
+        }
+    }
+
+    fn is_foreign(&self) -> bool {
+        self.repository.namespace().as_deref() != Some(self.invoker.namespace.as_str())
+    }
+
+    fn metadata(&self) -> ObjectMeta {
+        let component = match self.mission {
+            Mission::Backup => Component::Backup,
+            Mission::Restore => Component::Restore,
+        };
+        let Invoker {
+            kind,
+            namespace,
+            name,
+        } = self.invoker;
+        ObjectMeta {
+            name: Some(names::agent_role(kind, name)),
+            namespace: Some(namespace.clone()),
+            labels: Some(labels::of_invoker(None, kind, name, component)),
+            owner_references: self.owner.clone().map(|owner| vec![owner]),
+            ..ObjectMeta::default()
+        }
+    }
+
+    /// An owner cannot lie in another namespace: the Repository is one, and [`crate::rbac::sweeper`] looks after the
+    /// rest.
+    fn foreign_metadata(&self) -> ObjectMeta {
+        let Invoker {
+            kind,
+            namespace,
+            name,
+        } = self.invoker;
+        let mut labels = labels::of_invoker(None, kind, name, Component::Backup);
+        labels.insert(labels::COMPONENT.to_owned(), FOREIGN.to_owned());
+        let invoker = serde_json::to_string(self.invoker).unwrap_or_default();
+        ObjectMeta {
+            name: Some(names::foreign_role(namespace, kind, name)),
+            namespace: self.repository.namespace(),
+            labels: Some(labels),
+            annotations: Some(BTreeMap::from([(labels::INVOKER.to_owned(), invoker)])),
+            owner_references: self.repository.controller_owner_ref(&()).map(|mut owner| {
+                owner.controller = None;
+                owner.block_owner_deletion = None;
+                vec![owner]
+            }),
+            ..ObjectMeta::default()
+        }
+    }
+
+    fn binding(&self, metadata: ObjectMeta) -> RoleBinding {
+        RoleBinding {
+            role_ref: RoleRef {
+                api_group: Role::group(&()).into_owned(),
+                kind: Role::kind(&()).into_owned(),
+                name: metadata.name.clone().unwrap_or_default(),
+            },
+            subjects: Some(vec![Subject {
+                kind: ServiceAccount::kind(&()).into_owned(),
+                name: self.account_name(),
+                namespace: Some(self.invoker.namespace.clone()),
+                api_group: None,
+            }]),
+            metadata,
+        }
+    }
+
+    /// Rights on what lies in the invoker's namespace in any case.
+    fn own_rules(&self) -> Vec<PolicyRule> {
+        let invoker = [self.invoker.name.clone()];
+        let lease: Vec<String> = self.lease.iter().cloned().collect();
+        let namespace = [self.invoker.namespace.clone()];
+        let (sessions, configuration) = match self.mission {
+            Mission::Backup => (
+                "backupsessions",
+                named_rule(GROUP, "backupconfigurations", &invoker, &["get"]),
+            ),
+            Mission::Restore => ("restoresessions", None),
+        };
+        let mut rules = vec![rule(GROUP, &[sessions], READ)];
+        let status = format!("{sessions}/status");
+        rules.extend(named_rule(GROUP, &status, &self.sessions, WRITE));
+        rules.extend(configuration);
+        rules.extend(named_rule("coordination.k8s.io", "leases", &lease, WRITE));
+        // Whether the holder of a lock is gone, and where hooks run.
+        rules.push(rule("", &["pods"], &["get", "list"]));
+        // A command is started by a GET that becomes a WebSocket; newer API servers ask for `create` as well.
+        rules.extend(
+            self.has_exec
+                .then(|| rule("", &["pods/exec"], &["get", "create"])),
+        );
+        // The namespace's uid tells clusters apart.
+        rules.extend(named_rule("", "namespaces", &namespace, &["get"]));
+        rules
+    }
+
+    /// Rights on the Repository and its Secret, wherever they lie.
+    fn repository_rules(&self) -> Vec<PolicyRule> {
+        let repository = [self.repository.name_any()];
+        let secret: Vec<String> = self
+            .repository
+            .spec
+            .backend
+            .storage_secret_name
+            .iter()
+            .filter(|name| !name.is_empty())
+            .cloned()
+            .collect();
+        let status = match self.mission {
+            Mission::Backup => named_rule(GROUP, "repositories/status", &repository, WRITE),
+            Mission::Restore => None,
+        };
+        named_rule(GROUP, "repositories", &repository, &["get"])
+            .into_iter()
+            .chain(status)
+            .chain(named_rule("", "secrets", &secret, &["get"]))
+            .collect()
+    }
+}
+
+/// Builds the objects.
+pub fn access(access: &Access<'_>) -> AccessObjects {
+    let metadata = access.metadata();
+    let mut rules = access.own_rules();
+    let foreign = if access.is_foreign() {
+        let metadata = access.foreign_metadata();
+        let role = Role {
+            metadata: metadata.clone(),
+            rules: Some(access.repository_rules()),
+        };
+        Some((role, access.binding(metadata)))
+    } else {
+        rules.extend(access.repository_rules());
+        None
+    };
+    let account = match &access.account {
+        Account::Existing(_) => None,
+        Account::Own(annotations) => Some(ServiceAccount {
+            metadata: ObjectMeta {
+                annotations: Some(annotations.clone()).filter(|all| !all.is_empty()),
+                ..metadata.clone()
+            },
+            automount_service_account_token: Some(false),
+            ..ServiceAccount::default()
+        }),
+    };
+    AccessObjects {
+        account,
+        role: Role {
+            metadata: metadata.clone(),
+            rules: Some(rules),
+        },
+        binding: access.binding(metadata),
+        foreign,
+    }
+}

@@ -1,0 +1,86 @@
+//! Writing objects so that it can be done twice: applied, created if absent, removed.
+
+use std::fmt::Debug;
+
+use kube_client::api::{DeleteParams, Patch, PatchParams, PostParams, PropagationPolicy};
+use kube_client::core::NamespaceResourceScope;
+use kube_client::{Api, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::FIELD_MANAGER;
+use crate::context::Context;
+use crate::controller::named;
+use crate::failure::{ReconcileError, found, status_code};
+
+fn api<K>(context: &Context, object: &K) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    Api::namespaced(context.client(), &object.namespace().unwrap_or_default())
+}
+
+/// Brings an object to what it should be, whoever changed it.
+pub async fn apply<K>(context: &Context, object: &K) -> Result<(), ReconcileError>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + Serialize
+        + DeserializeOwned,
+{
+    let encode = |source| ReconcileError::Encode {
+        object: named(object),
+        source,
+    };
+    let mut value = serde_json::to_value(object).map_err(encode)?;
+    value["apiVersion"] = K::api_version(&()).into();
+    value["kind"] = K::kind(&()).into();
+    let options = PatchParams::apply(FIELD_MANAGER).force();
+    api(context, object)
+        .patch(&object.name_any(), &options, &Patch::Apply(value))
+        .await
+        .map(|_| ())
+        .map_err(ReconcileError::api("apply", named(object)))
+}
+
+/// Creates an object unless there is one of its name. Whether it was created.
+pub async fn create<K>(context: &Context, object: &K) -> Result<bool, ReconcileError>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + Serialize
+        + DeserializeOwned,
+{
+    let options = PostParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    };
+    match api(context, object).create(&options, object).await {
+        Ok(_) => Ok(true),
+        Err(error) if status_code(&error) == Some(409) => Ok(false),
+        Err(error) => Err(ReconcileError::api("create", named(object))(error)),
+    }
+}
+
+/// Removes an object and, in the background, what it owns. One that is gone already is fine.
+pub async fn remove<K>(context: &Context, namespace: &str, name: &str) -> Result<(), ReconcileError>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned,
+{
+    let api: Api<K> = Api::namespaced(context.client(), namespace);
+    let options = DeleteParams {
+        propagation_policy: Some(PropagationPolicy::Background),
+        ..DeleteParams::default()
+    };
+    found(api.delete(name, &options).await)
+        .map(|_| ())
+        .map_err(ReconcileError::api(
+            "delete",
+            format!("{} {namespace}/{name}", K::kind(&())),
+        ))
+}
