@@ -184,6 +184,7 @@ async fn follow<K>(
 {
     let changes = watcher(Api::<K>::all(client), watcher::Config::default())
         .default_backoff()
+        .modify(|object| object.meta_mut().managed_fields = None)
         .reflect(writer)
         .touched_objects();
     let mut changes = std::pin::pin!(changes);

@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use api::k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use api::k8s_openapi::api::core::v1::ReplicationController;
-use futures::FutureExt;
 use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
 use kube_client::core::{NamespaceResourceScope, PartialObjectMeta};
 use kube_client::{Api, Resource};
-use kube_runtime::reflector::ObjectRef;
-use kube_runtime::{Controller, watcher};
+use kube_runtime::reflector::{self, ObjectRef};
+use kube_runtime::{Controller, WatchStreamExt, watcher};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
@@ -68,8 +68,24 @@ where
         + 'static,
 {
     let api: Api<PartialObjectMeta<K>> = Api::all(context.client());
-    let controller = Controller::new(api, watcher::Config::default());
-    let (copies, lost) = (controller.store(), controller.store());
+    let (copies, writer) = reflector::store();
+    let lost = copies.clone();
+    let deleted = Arc::clone(stores);
+    let changes = watcher(api, watcher::Config::default())
+        .default_backoff()
+        // Who wrote which field is the larger part of the metadata and not looked at.
+        .modify(|meta| meta.metadata.managed_fields = None)
+        .reflect(writer)
+        .inspect(move |event| {
+            if let Ok(watcher::Event::Delete(meta)) = event {
+                // Those who want it hear that it is gone.
+                let key = WorkloadKey::of(meta);
+                deleted.note(&key, None);
+                deleted.tell(Touched::Workload(key));
+            }
+        })
+        .applied_objects();
+    let controller = Controller::for_stream(changes, copies.clone());
     let concerned = move |change: &Touched| match change {
         Touched::Invoker { invoker, target } => {
             let named = target

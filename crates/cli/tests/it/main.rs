@@ -13,6 +13,7 @@ mod support;
 mod backends;
 mod cluster;
 mod codes;
+mod controllers;
 mod damage;
 mod disk;
 mod doctor;

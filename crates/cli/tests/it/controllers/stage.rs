@@ -1,0 +1,214 @@
+//! A namespace, an operator for it, and the objects of a backup.
+
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use testkit::Cluster;
+use testkit::cluster::{Namespace, wait_for};
+
+pub const PATIENCE: Duration = Duration::from_mins(2);
+
+pub struct Stage {
+    namespace: Namespace,
+    operator: Child,
+}
+
+impl Stage {
+    /// `None` where there is no cluster. Operators of several tests wait for one another to lead; whichever does
+    /// works for all of them.
+    pub fn new(title: &str, options: &[&str]) -> Option<Self> {
+        let cluster = Cluster::offered()?;
+        let definitions = cluster
+            .command(env!("CARGO_BIN_EXE_stash"))
+            .arg("crds")
+            .output()
+            .unwrap();
+        cluster
+            .kubectl_with_input(&["apply", "--server-side", "-f", "-"], &definitions.stdout)
+            .succeed("apply the definitions");
+        let namespace = cluster.create_namespace(title);
+        let without_webhooks = ["--webhook-port", "0"];
+        let options = if options.is_empty() {
+            &without_webhooks
+        } else {
+            options
+        };
+        let operator = cluster
+            .command(env!("CARGO_BIN_EXE_stash"))
+            .args([
+                "operator",
+                "--image",
+                cluster.image(),
+                "--metrics-port",
+                "0",
+            ])
+            .args(options)
+            .env("POD_NAMESPACE", "default")
+            .env_remove("POD_NAME")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Some(Self {
+            namespace,
+            operator,
+        })
+    }
+
+    pub fn name(&self) -> &str {
+        self.namespace.name()
+    }
+
+    pub fn cluster(&self) -> &Cluster {
+        self.namespace.cluster()
+    }
+
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    pub fn kubectl(&self, arguments: &[&str]) -> String {
+        self.namespace.kubectl(arguments)
+    }
+
+    pub fn find(&self, resource: &str) -> Option<Value> {
+        self.namespace.get(resource)
+    }
+
+    pub fn get(&self, resource: &str) -> Value {
+        self.find(resource)
+            .unwrap_or_else(|| panic!("there is no {resource}"))
+    }
+
+    pub fn merge(&self, resource: &str, patch: &str) {
+        self.kubectl(&["patch", resource, "--type", "merge", "--patch", patch]);
+    }
+
+    pub fn secret(&self) {
+        self.apply(&json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "keys" },
+            "stringData": { "RESTIC_PASSWORD": "x" },
+        }));
+    }
+
+    pub fn repository(&self, wipe_out: bool) {
+        self.apply(&json!({
+            "apiVersion": "stash.appscode.com/v1alpha1", "kind": "Repository",
+            "metadata": { "name": "repo" },
+            "spec": { "wipeOut": wipe_out, "backend": {
+                "storageSecretName": "keys",
+                "s3": { "endpoint": "nowhere.invalid", "bucket": "b" },
+            } },
+        }));
+    }
+
+    /// A workload of the kind, called `web`, of which nothing runs where that can be said.
+    pub fn workload(&self, version: &str, kind: &str) {
+        self.apply(&workload(version, kind, self.cluster().busybox()));
+    }
+
+    pub fn configuration(&self, name: &str, version: &str, kind: &str, changes: &Value) {
+        self.apply(&configuration(name, version, kind, changes));
+    }
+
+    pub fn apply(&self, object: &Value) {
+        self.namespace.apply(&object.to_string());
+    }
+
+    /// The condition of a BackupConfiguration as soon as it has the status.
+    pub fn wait_for(&self, name: &str, type_: &str, status: &str) -> Value {
+        let resource = format!("bc/{name}");
+        wait_for(&format!("{type_}={status} of {name}"), PATIENCE, || {
+            Some(condition(&self.get(&resource), type_)).filter(|it| it["status"] == status)
+        })
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // Asked to end, it lets the next one lead at once.
+        if let Ok(pid) = i32::try_from(self.operator.id()) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        }
+        drop(self.operator.wait());
+    }
+}
+
+pub fn workload(version: &str, kind: &str, image: &str) -> Value {
+    let labels = json!({ "app": format!("web-{}", kind.to_lowercase()) });
+    let selector = if version == "v1" {
+        labels.clone()
+    } else {
+        json!({ "matchLabels": labels })
+    };
+    let mut object = json!({
+        "apiVersion": version, "kind": kind, "metadata": { "name": "web" },
+        "spec": {
+            "selector": selector,
+            "template": {
+                "metadata": { "labels": labels },
+                "spec": {
+                    "containers": [{ "name": "web", "image": image, "command": ["sleep", "1000000"] }],
+                    "volumes": [{ "name": "data", "emptyDir": {} }],
+                    "nodeSelector": { "nowhere": "at-all" },
+                },
+            },
+        },
+    });
+    if kind != "DaemonSet" {
+        object["spec"]["replicas"] = json!(0);
+    }
+    if kind == "StatefulSet" {
+        object["spec"]["serviceName"] = json!("web");
+    }
+    object
+}
+
+/// A BackupConfiguration whose schedule does not fire while a test runs; `changes` replace fields of its
+/// specification.
+pub fn configuration(name: &str, version: &str, kind: &str, changes: &Value) -> Value {
+    let mut object = json!({
+        "apiVersion": "stash.appscode.com/v1beta1", "kind": "BackupConfiguration",
+        "metadata": { "name": name },
+        "spec": {
+            "repository": { "name": "repo" },
+            "schedule": "0 0 1 1 *",
+            "target": {
+                "ref": { "apiVersion": version, "kind": kind, "name": "web" },
+                "volumeMounts": [{ "name": "data", "mountPath": "/data" }],
+                "paths": ["/data"],
+            },
+            "runtimeSettings": { "container": { "resources": {
+                "requests": { "cpu": "0.1", "memory": "65536Ki" },
+            } } },
+            "retentionPolicy": { "name": "keep", "keepLast": 5, "prune": true },
+        },
+    });
+    for (field, value) in changes.as_object().into_iter().flatten() {
+        object["spec"][field] = value.clone();
+    }
+    object
+}
+
+/// A condition of an object, or null.
+pub fn condition(object: &Value, type_: &str) -> Value {
+    let conditions = object["status"]["conditions"].as_array();
+    conditions
+        .into_iter()
+        .flatten()
+        .find(|it| it["type"] == type_)
+        .cloned()
+        .unwrap_or_default()
+}
+
+pub fn container_names(workload: &Value) -> Vec<&str> {
+    let containers = workload["spec"]["template"]["spec"]["containers"].as_array();
+    containers
+        .into_iter()
+        .flatten()
+        .filter_map(|container| container["name"].as_str())
+        .collect()
+}
