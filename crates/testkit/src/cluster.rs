@@ -53,6 +53,7 @@ pub struct Cluster {
 struct Own {
     state: PathBuf,
     network: PathBuf,
+    mounts: PathBuf,
     node: String,
     node_address: String,
     volumes: PathBuf,
@@ -193,6 +194,20 @@ impl Cluster {
         command
     }
 
+    /// A command that runs as on the node of a cluster of ours: within its network and with its mounts, where volumes
+    /// are at the paths that Kubernetes knows. What is mounted by it can be a `hostPath`; the rest of the machine does
+    /// not see it, and it ends with the cluster.
+    pub fn node_command(&self, program: impl AsRef<OsStr>) -> Command {
+        let own = self.own();
+        let mut command = Command::new("nsenter");
+        command
+            .arg(format!("--net={}", own.network.display()))
+            .arg(format!("--mount={}", own.mounts.display()))
+            .arg("--")
+            .arg(program);
+        command
+    }
+
     /// Runs `kubectl`, whatever it says.
     pub fn try_kubectl(&self, arguments: &[&str]) -> Output {
         self.kubectl_with_input(arguments, b"")
@@ -326,7 +341,7 @@ mod tests {
     #[test]
     fn the_file_of_a_cluster_tells_where_everything_is() {
         let text = r#"{"version": "1", "state": "/s", "kubeconfig": "/s/etc/admin.conf", "kubectl": "/p/kubectl",
-            "network": "/s/net", "node": "node0", "node_address": "10.0.0.1", "volumes": "/s/volumes",
+            "network": "/s/net", "mounts": "/s/mnt", "node": "node0", "node_address": "10.0.0.1", "volumes": "/s/volumes",
             "images": {"stash": "registry.local/stash:1", "busybox": "b", "minio": null}, "xtask": "/x"}"#;
         let cluster = Cluster::parse(text);
         assert!(cluster.is_own());

@@ -3,8 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
-use testkit::Cluster;
 use testkit::cluster::wait_for;
+use testkit::{Cluster, Scratch};
 
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -42,6 +42,44 @@ spec:
         let folder = cluster.volume(namespace.name(), "data");
         assert_eq!(fs::read_to_string(folder.join("file")).unwrap(), "stored\n");
     }
+}
+
+#[test]
+fn what_is_mounted_on_the_node_is_seen_by_pods_and_by_nobody_else() {
+    let Some(cluster) = Cluster::offered().filter(Cluster::is_own) else {
+        return;
+    };
+    let namespace = cluster.create_namespace("mounted");
+    let scratch = Scratch::new();
+    let folder = scratch.path().display().to_string();
+    let script = format!("mount -t tmpfs -o size=1m test {folder} && echo small >{folder}/file");
+    let status = cluster.node_command("sh").args(["-ec", &script]).status();
+    assert!(status.unwrap().success());
+    namespace.apply(&format!(
+        "
+apiVersion: batch/v1
+kind: Job
+metadata: {{name: reads}}
+spec:
+  template:
+    spec:
+      restartPolicy: Never
+      containers:
+        - name: reads
+          image: {}
+          command: [grep, -x, small, /data/file]
+          volumeMounts: [{{name: data, mountPath: /data}}]
+      volumes: [{{name: data, hostPath: {{path: {folder}}}}}]
+",
+        cluster.busybox()
+    ));
+    namespace.wait_for_condition("job/reads", "complete", PATIENCE);
+    assert!(!scratch.join("file").exists());
+    let status = cluster
+        .node_command("umount")
+        .args(["--lazy", &folder])
+        .status();
+    assert!(status.unwrap().success());
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub struct Offer {
     pub kubectl: PathBuf,
     /// The network namespace in which the API server and Services can be reached.
     pub network: PathBuf,
+    /// The mount namespace of the node.
+    pub mounts: PathBuf,
     pub node: String,
     pub node_address: String,
     /// What stands for `/tmp/hostpath_pv`, where the default StorageClass puts volumes, outside of the cluster.
@@ -54,6 +56,7 @@ pub fn save(layout: &Layout, programs: &Path, has_minio: bool) -> Result<(), Fai
         kubeconfig: layout.kubeconfig("admin").into(),
         kubectl: programs.join("kubectl"),
         network: layout.network(),
+        mounts: layout.mounts(),
         node: NODE.to_owned(),
         node_address: NODE_ADDRESS.to_owned(),
         volumes: layout.path("volumes"),
