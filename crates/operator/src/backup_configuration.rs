@@ -26,6 +26,7 @@ mod schedule;
 mod validate;
 
 pub use observe::{Presence, is_allowed, repository_place, secret_presence};
+pub(crate) use schedule::session as session_of;
 pub(crate) use validate::not_allowed;
 pub use validate::problems;
 

@@ -6,6 +6,7 @@
 //! (writes) beside it. Everything is level-based: a crash between two writes is healed by the next pass.
 
 pub mod backup_configuration;
+pub mod backup_session;
 pub mod builtin;
 pub mod context;
 pub mod controller;
@@ -23,6 +24,7 @@ mod run;
 pub mod servers;
 pub mod stores;
 pub mod target;
+pub mod told;
 pub mod webhook;
 pub mod workload;
 pub mod writing;

@@ -181,6 +181,8 @@ fn controllers(
         context, stores, stop,
     ));
     all.push(crate::repository::controller(context, stores, stop));
+    all.push(crate::backup_session::controller(context, stores, stop));
+    all.push(crate::rbac::sweeper(context, stores, stop));
     all.extend(crate::builtin::controllers(context, stop));
     all
 }

@@ -32,6 +32,7 @@ pub use claims::{
     BackupClaim, WorkloadKey, backup_claims, restore_claims, target_of_backup, target_of_restore,
 };
 pub use observe::is_owned;
+pub(crate) use observe::read;
 pub use plan::{Outcome, PartOutcome, wanted_restore, wanted_sidecar};
 
 /// A stale copy is looked at again so soon.

@@ -31,6 +31,8 @@ pub const LAST_SCHEDULE: &str = "stash.appscode.com/last-schedule";
 pub const TOLERATE_UNREADABLE: &str = "stash.appscode.com/tolerate-unreadable-files";
 /// On a Role in the namespace of a Repository: the invoker for whose agents it is, as JSON of kind, namespace and name.
 pub const INVOKER: &str = "stash.appscode.com/invoker";
+/// On a Job: the host that it works as.
+pub const HOST: &str = "stash.appscode.com/host";
 /// On a volume claim: the uid of the RestoreSession that made it.
 pub const MADE_BY_RESTORE: &str = "stash.appscode.com/made-by-restore";
 /// On a workload: the invoker whose sidecar it carries, as JSON of kind, namespace and name.

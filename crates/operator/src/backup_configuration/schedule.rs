@@ -110,7 +110,7 @@ fn memory(configuration: &BackupConfiguration) -> Memory<'_> {
 }
 
 /// The session of a tick. Made again after a crash it has the same name, so that there is one.
-fn session(configuration: &BackupConfiguration, tick: Timestamp) -> BackupSession {
+pub(crate) fn session(configuration: &BackupConfiguration, tick: Timestamp) -> BackupSession {
     let spec = &configuration.spec;
     let kind = BackupConfiguration::kind(&());
     let name = configuration.name_any();

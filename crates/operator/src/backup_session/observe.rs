@@ -1,0 +1,368 @@
+//! Reads what a session depends on: much before it starts, little while agents show that they work.
+
+use std::sync::Arc;
+
+use api::k8s_openapi::api::batch::v1::Job;
+use api::k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use api::v1alpha1::Repository;
+use api::v1beta1::{
+    BackupConfiguration, BackupInvokerRef, BackupSession, BackupSessionStatus, RestorePhase,
+    RestoreSession, TargetRef,
+};
+use jiff::{SignedDuration, Timestamp};
+use kube_client::api::ListParams;
+use kube_client::core::NamespaceResourceScope;
+use kube_client::{Api, Resource, ResourceExt};
+use kube_runtime::reflector::ObjectRef;
+use serde::de::DeserializeOwned;
+use session::model::{self, CLAIM_KIND, Model};
+use session::names;
+use session::phase::is_final_backup;
+
+use crate::backup_configuration::repository_place;
+use crate::backup_session::Passing;
+use crate::context::Context;
+use crate::failure::{ReconcileError, found};
+use crate::stores::{Stores, Touched};
+use crate::target::Workload;
+use crate::workload::{self, WorkloadKey};
+
+/// A Pod that said so a moment ago works; it is not asked for. Pods say so every 30 seconds.
+pub const FRESH: SignedDuration = SignedDuration::from_secs(75);
+
+/// The target as it is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Target {
+    /// Nobody has looked.
+    NotAsked,
+    /// It does not exist, or is being deleted.
+    Missing,
+    /// A workload.
+    Workload(Box<Workload>),
+    /// A volume claim.
+    Claim(Box<PersistentVolumeClaim>),
+}
+
+/// What was read.
+#[derive(Debug, Clone)]
+pub struct Observation {
+    /// The invoker.
+    pub configuration: Option<Arc<BackupConfiguration>>,
+    /// Its Repository.
+    pub repository: Option<Arc<Repository>>,
+    /// The invoker's other sessions.
+    pub siblings: Vec<Arc<BackupSession>>,
+    /// A restore that is at work on the same target.
+    pub restore: Option<String>,
+    /// The target.
+    pub target: Target,
+    /// The Jobs of this session.
+    pub jobs: Vec<Job>,
+    /// Pods: those around before a start, and those that should be at work after it.
+    pub pods: Vec<Pod>,
+    /// Volume claims of the namespace, before Jobs are made.
+    pub claims: Vec<PersistentVolumeClaim>,
+}
+
+/// Whether a session is not over.
+pub fn is_open(session: &BackupSession) -> bool {
+    let phase = session.status.as_ref().and_then(|status| status.phase);
+    !phase.is_some_and(is_final_backup)
+}
+
+/// Whether a change matters to a session.
+pub fn concerns(change: &Touched, session: &BackupSession, stores: &Stores) -> bool {
+    if !is_open(session) {
+        return false;
+    }
+    match change {
+        Touched::Invoker { invoker, target } => {
+            let is_mine = invoker.kind == session.spec.invoker.kind
+                && invoker.name == session.spec.invoker.name
+                && Some(&invoker.namespace) == session.metadata.namespace.as_ref();
+            is_mine
+                || target.is_some()
+                    && configuration_of(session, stores)
+                        .is_some_and(|it| workload::target_of_backup(&it) == *target)
+        }
+        Touched::Workload(key) => configuration_of(session, stores)
+            .is_some_and(|it| workload::target_of_backup(&it).as_ref() == Some(key)),
+        Touched::Repository { .. } => false,
+    }
+}
+
+fn configuration_of(session: &BackupSession, stores: &Stores) -> Option<Arc<BackupConfiguration>> {
+    let invoker = &session.spec.invoker;
+    if invoker.kind != BackupConfiguration::kind(&()) {
+        return None;
+    }
+    let namespace = session.namespace()?;
+    stores
+        .configurations
+        .get(&ObjectRef::new(&invoker.name).within(&namespace))
+}
+
+/// Reads everything that matters now.
+pub async fn observe(
+    session: &BackupSession,
+    context: &Context,
+    passing: &Passing,
+    now: Timestamp,
+) -> Result<Observation, ReconcileError> {
+    let namespace = session.namespace().unwrap_or_default();
+    let configuration = match configuration_of(session, &passing.stores) {
+        Some(configuration) => Some(configuration),
+        None => ask_configuration(context, &namespace, &session.spec.invoker).await?,
+    };
+    let mut seen = Observation {
+        repository: configuration.as_ref().and_then(|it| {
+            let (namespace, name) = repository_place(&it.spec.repository, &namespace);
+            passing.stores.repository(&namespace, &name)
+        }),
+        siblings: siblings(session, passing),
+        restore: None,
+        target: Target::NotAsked,
+        jobs: Vec::new(),
+        pods: Vec::new(),
+        claims: Vec::new(),
+        configuration,
+    };
+    let Some(configuration) = seen.configuration.clone().filter(|_| is_open(session)) else {
+        return Ok(seen);
+    };
+    let Some(reference) = target_of(&configuration) else {
+        return Ok(seen);
+    };
+    let status = session.status.clone().unwrap_or_default();
+    let is_job = model::backup_model(&configuration.spec, &namespace) == Ok(Model::Job);
+    let total = status.targets.first().and_then(|target| target.total_hosts);
+    let around = Around {
+        context,
+        namespace: &namespace,
+        reference: &reference,
+        is_job,
+    };
+    match total {
+        None => around.before(&mut seen, passing, session).await?,
+        Some(total) => around.during(&mut seen, session, total, now).await?,
+    }
+    Ok(seen)
+}
+
+/// The target of a configuration.
+pub fn target_of(configuration: &BackupConfiguration) -> Option<TargetRef> {
+    let target = configuration.spec.target.as_ref()?;
+    target.reference.clone()
+}
+
+async fn ask_configuration(
+    context: &Context,
+    namespace: &str,
+    invoker: &BackupInvokerRef,
+) -> Result<Option<Arc<BackupConfiguration>>, ReconcileError> {
+    if invoker.kind != BackupConfiguration::kind(&()) {
+        return Ok(None);
+    }
+    get(context, namespace, &invoker.name)
+        .await
+        .map(|found| found.map(Arc::new))
+}
+
+async fn get<K>(context: &Context, namespace: &str, name: &str) -> Result<Option<K>, ReconcileError>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned,
+{
+    if name.is_empty() {
+        return Ok(None);
+    }
+    let api: Api<K> = Api::namespaced(context.client(), namespace);
+    let object = format!("{} {namespace}/{name}", K::kind(&()));
+    found(api.get(name).await).map_err(ReconcileError::api("read", object))
+}
+
+fn siblings(session: &BackupSession, passing: &Passing) -> Vec<Arc<BackupSession>> {
+    passing.sessions.state_filter(|other| {
+        other.metadata.namespace == session.metadata.namespace
+            && other.metadata.name != session.metadata.name
+            && other.spec.invoker.kind == session.spec.invoker.kind
+            && other.spec.invoker.name == session.spec.invoker.name
+            && other.metadata.deletion_timestamp.is_none()
+    })
+}
+
+/// Looks at what is around a target.
+struct Around<'a> {
+    context: &'a Context,
+    namespace: &'a str,
+    reference: &'a TargetRef,
+    is_job: bool,
+}
+
+impl Around<'_> {
+    /// Everything that a start depends on.
+    async fn before(
+        &self,
+        seen: &mut Observation,
+        passing: &Passing,
+        session: &BackupSession,
+    ) -> Result<(), ReconcileError> {
+        seen.siblings = self.fresh(session, &seen.siblings).await?;
+        seen.restore = running_restore(&passing.stores, self.namespace, self.reference);
+        seen.target = self.target().await?;
+        if self.is_job {
+            seen.pods = self.list(&ListParams::default()).await?;
+            seen.claims = self.list(&ListParams::default()).await?;
+        }
+        Ok(())
+    }
+
+    /// A copy may not know yet that an older session is over; before one is skipped for it, it is asked for.
+    async fn fresh(
+        &self,
+        session: &BackupSession,
+        siblings: &[Arc<BackupSession>],
+    ) -> Result<Vec<Arc<BackupSession>>, ReconcileError> {
+        let mut all = Vec::new();
+        for sibling in siblings {
+            if !is_open(sibling) || !is_older(sibling, session) {
+                all.push(Arc::clone(sibling));
+                continue;
+            }
+            let live: Option<BackupSession> =
+                get(self.context, self.namespace, &sibling.name_any()).await?;
+            all.extend(
+                live.filter(|it| it.metadata.deletion_timestamp.is_none())
+                    .map(Arc::new),
+            );
+        }
+        Ok(all)
+    }
+
+    async fn target(&self) -> Result<Target, ReconcileError> {
+        let name = &self.reference.name;
+        if self.reference.kind == CLAIM_KIND {
+            let claim: Option<PersistentVolumeClaim> =
+                get(self.context, self.namespace, name).await?;
+            let claim = claim.filter(|claim| claim.metadata.deletion_timestamp.is_none());
+            return Ok(claim.map_or(Target::Missing, |claim| Target::Claim(Box::new(claim))));
+        }
+        let key = WorkloadKey {
+            kind: self.reference.kind.clone(),
+            namespace: self.namespace.to_owned(),
+            name: name.clone(),
+        };
+        let live = workload::read(self.context, &key).await?;
+        let workload = live.and_then(|live| Workload::read(&live));
+        Ok(workload.map_or(Target::Missing, |it| Target::Workload(Box::new(it))))
+    }
+
+    /// Jobs always; Pods and target only where agents have not just said that they work.
+    async fn during(
+        &self,
+        seen: &mut Observation,
+        session: &BackupSession,
+        total: i32,
+        now: Timestamp,
+    ) -> Result<(), ReconcileError> {
+        if self.is_job {
+            let name = session.name_any();
+            for number in 0..usize::try_from(total).unwrap_or(0) {
+                let job = names::backup_job(&name, number);
+                seen.jobs
+                    .extend(get::<Job>(self.context, self.namespace, &job).await?);
+            }
+            for job in seen.jobs.iter().filter(|job| is_over(job)) {
+                let selector = format!("batch.kubernetes.io/job-name={}", job.name_any());
+                let pods = self.list(&ListParams::default().labels(&selector)).await?;
+                seen.pods.extend(pods);
+            }
+        }
+        let status = session.status.clone().unwrap_or_default();
+        if !needs_look(&status, total, now) {
+            return Ok(());
+        }
+        seen.target = self.target().await?;
+        let progress = status.targets.iter().flat_map(|target| &target.progress);
+        for entry in progress {
+            let pod: Option<Pod> = get(self.context, self.namespace, &entry.pod).await?;
+            seen.pods.extend(pod);
+        }
+        if self.is_job {
+            for job in seen.jobs.iter().filter(|job| !is_over(job)) {
+                let selector = format!("batch.kubernetes.io/job-name={}", job.name_any());
+                let pods = self.list(&ListParams::default().labels(&selector)).await?;
+                seen.pods.extend(pods);
+            }
+        }
+        Ok(())
+    }
+
+    async fn list<K>(&self, parameters: &ListParams) -> Result<Vec<K>, ReconcileError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + std::fmt::Debug
+            + DeserializeOwned,
+    {
+        let api: Api<K> = Api::namespaced(self.context.client(), self.namespace);
+        let list = api.list(parameters).await;
+        list.map(|list| list.items).map_err(ReconcileError::api(
+            "list",
+            format!("{} of {}", K::plural(&()), self.namespace),
+        ))
+    }
+}
+
+/// Whether some work is done by nobody who has just said so.
+fn needs_look(status: &BackupSessionStatus, total: i32, now: Timestamp) -> bool {
+    let Some(target) = status.targets.first() else {
+        return true;
+    };
+    let is_fresh = |entry: &&api::v1beta1::HostProgress| {
+        let updated = entry.updated_at.as_ref().map(|time| time.0);
+        updated.is_some_and(|updated| now.duration_since(updated) < FRESH)
+    };
+    let working = target.progress.iter().filter(is_fresh).count();
+    let missing = usize::try_from(total)
+        .unwrap_or(0)
+        .saturating_sub(target.stats.len());
+    working < missing.max(1)
+}
+
+/// Whether a Job has ended, well or not.
+pub fn is_over(job: &Job) -> bool {
+    let conditions = job
+        .status
+        .iter()
+        .flat_map(|it| it.conditions.iter().flatten());
+    conditions
+        .into_iter()
+        .any(|it| it.status == "True" && matches!(it.type_.as_str(), "Complete" | "Failed"))
+}
+
+/// Whether a session was there first.
+pub fn is_older(session: &BackupSession, than: &BackupSession) -> bool {
+    let key = |it: &BackupSession| {
+        let created = it.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        (created, it.metadata.name.clone())
+    };
+    key(session) < key(than)
+}
+
+/// The restore that is at work on a target.
+fn running_restore(stores: &Stores, namespace: &str, reference: &TargetRef) -> Option<String> {
+    let is_running = |restore: &RestoreSession| {
+        let status = restore.status.as_ref();
+        let target = restore.spec.target.as_ref();
+        let of_restore = target.and_then(|target| target.reference.as_ref());
+        status.and_then(|status| status.phase) == Some(RestorePhase::Running)
+            && restore.metadata.namespace.as_deref() == Some(namespace)
+            && restore.metadata.deletion_timestamp.is_none()
+            && of_restore.is_some_and(|it| it.kind == reference.kind && it.name == reference.name)
+    };
+    let found = stores.restores.state_filter(is_running);
+    found.first().map(|restore| restore.name_any())
+}

@@ -1,0 +1,513 @@
+//! Whether a session starts, and what its agents need for it.
+
+use std::time::Duration;
+
+use api::conditions::{
+    Condition, ConditionStatus, condition_type as types, find_condition, reason, set_condition,
+};
+use api::k8s_openapi::api::batch::v1::Job;
+use api::k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use api::k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use api::k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use api::v1beta1::{
+    BackupConfiguration, BackupInvokerPhase, BackupSession, BackupSessionStatus,
+    BackupTargetStatus, HostProgress, PostBackupAction, PreBackupAction, TargetRef,
+};
+use jiff::Timestamp;
+use kube_client::{Resource, ResourceExt};
+use serde_json::{Value, json};
+use session::disruption::PATIENCE;
+use session::labels::{self, Component};
+use session::model::{self, Model};
+use session::{host, names};
+
+use crate::backup_session::close;
+use crate::backup_session::observe::{Target, is_older, is_open, target_of};
+use crate::backup_session::plan::{Case, Plan, Preparation, go_on, unexecuted};
+use crate::controller::Again;
+use crate::failure::chain;
+use crate::inject::Invoker;
+use crate::job::{self, HostData, JobParts};
+use crate::pod_parts::Work;
+use crate::rbac::{self, Access, Account, Mission};
+use crate::target::{self, Workload};
+
+/// How long after its creation a session waits for an invoker that is not there or not ready: both may have been
+/// applied together.
+const TOGETHER: Duration = Duration::from_secs(15);
+/// How soon something is looked at again that nobody tells us of.
+const SOON: Duration = Duration::from_secs(5);
+/// How soon a restore on the same target is looked at again.
+const BUSY: Duration = Duration::from_secs(30);
+
+/// What to do about a session that has not started.
+enum Decision {
+    /// Not yet.
+    Wait(Duration),
+    /// Not at all; the next session will do.
+    Skip(String),
+    /// It cannot be carried out.
+    Fail(String),
+    /// Now.
+    Go(Box<Ready>),
+}
+
+/// A session that can start.
+struct Ready {
+    preparation: Preparation,
+    reference: TargetRef,
+    total: i32,
+    executor: String,
+}
+
+/// Starts, waits, skips or fails.
+pub fn start(case: &Case<'_>, mut status: BackupSessionStatus) -> Plan {
+    match decide(case) {
+        Decision::Wait(delay) => go_on(case, status, Again::After(delay)),
+        Decision::Skip(why) => {
+            let condition = Condition::new(
+                types::BACKUP_SKIPPED,
+                ConditionStatus::True,
+                reason::SKIPPED_TAKING_NEW_BACKUP,
+                why,
+            );
+            set_condition(&mut status.conditions, condition, case.now);
+            Plan {
+                forgotten: Vec::new(),
+                ..close::close(case, status)
+            }
+        }
+        Decision::Fail(why) => unexecuted(case, status, &why),
+        Decision::Go(ready) => {
+            let Ready {
+                preparation,
+                reference,
+                total,
+                executor,
+            } = *ready;
+            status.targets = vec![target_status(case.now, reference, total, executor)];
+            Plan {
+                preparation: Some(Box::new(preparation)),
+                ..go_on(case, status, Again::OnChange)
+            }
+        }
+    }
+}
+
+fn target_status(
+    now: Timestamp,
+    reference: TargetRef,
+    total: i32,
+    executor: String,
+) -> BackupTargetStatus {
+    let mut target = BackupTargetStatus {
+        reference: Some(reference),
+        total_hosts: Some(total),
+        pre_backup_actions: vec![PreBackupAction::InitializeBackendRepository],
+        post_backup_actions: vec![
+            PostBackupAction::ApplyRetentionPolicy,
+            PostBackupAction::VerifyRepositoryIntegrity,
+        ],
+        progress: Vec::<HostProgress>::new(),
+        ..BackupTargetStatus::default()
+    };
+    let condition = Condition::new(
+        types::BACKUP_EXECUTOR_ENSURED,
+        ConditionStatus::True,
+        reason::SUCCESSFULLY_ENSURED_BACKUP_EXECUTOR,
+        executor,
+    );
+    set_condition(&mut target.conditions, condition, now);
+    target
+}
+
+fn decide(case: &Case<'_>) -> Decision {
+    let invoker = &case.session.spec.invoker;
+    if invoker.kind != BackupConfiguration::kind(&()) {
+        return Decision::Fail(format!(
+            "spec.invoker names a {}, which is not acted on yet; use a BackupConfiguration",
+            invoker.kind
+        ));
+    }
+    let is_young = age(case) < TOGETHER;
+    let Some(configuration) = case.seen.configuration.as_deref() else {
+        return if is_young {
+            Decision::Wait(SOON)
+        } else {
+            Decision::Fail(format!(
+                "spec.invoker names the BackupConfiguration {}, which does not exist; create it, or correct the name",
+                invoker.name
+            ))
+        };
+    };
+    if configuration.metadata.deletion_timestamp.is_some() {
+        return Decision::Skip(format!(
+            "the BackupConfiguration {} is being deleted",
+            invoker.name
+        ));
+    }
+    let older = case
+        .seen
+        .siblings
+        .iter()
+        .find(|it| is_open(it) && is_older(it, case.session));
+    if let Some(older) = older {
+        return Decision::Skip(format!(
+            "the session {} of the same BackupConfiguration is not over",
+            older.name_any()
+        ));
+    }
+    if let Some(why) = obstacle(configuration) {
+        return if is_young {
+            Decision::Wait(SOON)
+        } else {
+            Decision::Skip(why)
+        };
+    }
+    if let Some(restore) = &case.seen.restore {
+        tracing::debug!(restore, "a backup waits for a restore of the same target");
+        return Decision::Wait(BUSY);
+    }
+    by_model(case, configuration)
+}
+
+fn age(case: &Case<'_>) -> Duration {
+    Duration::try_from(case.now.duration_since(case.created())).unwrap_or_default()
+}
+
+/// Why an invoker is not ready.
+fn obstacle(configuration: &BackupConfiguration) -> Option<String> {
+    let status = configuration.status.clone().unwrap_or_default();
+    let is_current = status.observed_generation == configuration.metadata.generation;
+    if status.phase == Some(BackupInvokerPhase::Ready) && is_current {
+        return None;
+    }
+    let ready = [
+        types::VALIDATION_PASSED,
+        types::REPOSITORY_FOUND,
+        types::BACKEND_SECRET_FOUND,
+    ];
+    let why = status
+        .conditions
+        .iter()
+        .find(|it| !it.is_true() && ready.contains(&it.type_.as_str()))
+        .and_then(|it| it.message.clone())
+        .unwrap_or_else(|| "it has not been looked at yet".to_owned());
+    Some(format!(
+        "the BackupConfiguration {} is not ready: {why}",
+        configuration.name_any()
+    ))
+}
+
+fn by_model(case: &Case<'_>, configuration: &BackupConfiguration) -> Decision {
+    let namespace = configuration.namespace().unwrap_or_default();
+    let reference = target_of(configuration).unwrap_or_default();
+    let model = match model::backup_model(&configuration.spec, &namespace) {
+        Ok(model) => model,
+        Err(problem) => return Decision::Fail(problem.to_string()),
+    };
+    let workload = match &case.seen.target {
+        Target::NotAsked | Target::Missing => {
+            return Decision::Fail(format!(
+                "spec.target.ref of the BackupConfiguration {} names the {}, which does not exist",
+                configuration.name_any(),
+                target::describe(&reference)
+            ));
+        }
+        Target::Workload(workload) => Some(workload.as_ref()),
+        Target::Claim(_) => None,
+    };
+    let needs_pods = model == Model::Sidecar
+        || workload.is_some_and(|workload| host::is_many_hosts(&workload.kind));
+    if let Some(workload) = workload.filter(|it| needs_pods && it.total_hosts() == 0) {
+        return Decision::Skip(format!(
+            "the {} has no Pods, so that nothing can be backed up; scale it up",
+            workload.describe()
+        ));
+    }
+    match (model, workload) {
+        (Model::Sidecar, Some(workload)) => by_sidecar(case, configuration, workload, reference),
+        _ => by_jobs(case, configuration, workload, reference),
+    }
+}
+
+fn by_sidecar(
+    case: &Case<'_>,
+    configuration: &BackupConfiguration,
+    workload: &Workload,
+    reference: TargetRef,
+) -> Decision {
+    let me = Invoker::of(configuration);
+    if workload.sidecar.as_ref() != Some(&me) {
+        let status = configuration.status.clone().unwrap_or_default();
+        let injected = find_condition(&status.conditions, types::STASH_SIDECAR_INJECTED);
+        return match injected.filter(|it| it.is_false()) {
+            Some(failed) => Decision::Fail(failed.message.clone().unwrap_or_default()),
+            None if age(case) < PATIENCE => Decision::Wait(SOON),
+            None => Decision::Fail(format!(
+                "the {} has no sidecar after {} minutes",
+                workload.describe(),
+                PATIENCE.as_secs() / 60
+            )),
+        };
+    }
+    let lease = lease(workload, &names::backup_lease(&reference), &me.namespace);
+    let account = Account::Existing(workload.account());
+    let Some(access) = access(case, configuration, account, Some(&lease)) else {
+        return no_repository(configuration);
+    };
+    Decision::Go(Box::new(Ready {
+        total: workload.total_hosts(),
+        executor: format!("the Pods of the {} have the sidecar", workload.describe()),
+        preparation: Preparation {
+            access,
+            lease: Some(lease),
+            claims: Vec::new(),
+            jobs: Vec::new(),
+        },
+        reference,
+    }))
+}
+
+fn no_repository(configuration: &BackupConfiguration) -> Decision {
+    Decision::Fail(format!(
+        "the Repository {} does not exist",
+        configuration.spec.repository.name
+    ))
+}
+
+fn by_jobs(
+    case: &Case<'_>,
+    configuration: &BackupConfiguration,
+    workload: Option<&Workload>,
+    reference: TargetRef,
+) -> Decision {
+    let settings = configuration.spec.runtime_settings.as_ref();
+    let account = own_account(settings.and_then(|settings| settings.pod.as_ref()));
+    let Some(access) = access(case, configuration, account, None) else {
+        return no_repository(configuration);
+    };
+    let hosts = match hosts(case, configuration, workload) {
+        Ok(hosts) => hosts,
+        Err(error) => return Decision::Fail(chain(&error)),
+    };
+    let (mut jobs, mut claims) = (Vec::new(), Vec::new());
+    for (number, data) in hosts.iter().enumerate() {
+        let interim = interim(case.session, configuration, number);
+        match backup_job(case, configuration, (number, data), interim.as_ref()) {
+            Ok(job) => jobs.push(job),
+            Err(error) => return Decision::Fail(chain(&error)),
+        }
+        claims.extend(interim);
+    }
+    let names: Vec<String> = jobs.iter().map(ResourceExt::name_any).collect();
+    Decision::Go(Box::new(Ready {
+        total: i32::try_from(jobs.len()).unwrap_or(i32::MAX),
+        executor: format!("the work is done by {}", listed(&names)),
+        preparation: Preparation {
+            access,
+            lease: None,
+            claims,
+            jobs,
+        },
+        reference,
+    }))
+}
+
+fn listed(jobs: &[String]) -> String {
+    match jobs {
+        [job] => format!("the Job {job}"),
+        [first, .., last] => format!("the Jobs {first} to {last}"),
+        [] => "no Job".to_owned(),
+    }
+}
+
+fn hosts(
+    case: &Case<'_>,
+    configuration: &BackupConfiguration,
+    workload: Option<&Workload>,
+) -> Result<Vec<HostData>, job::JobError> {
+    let target = configuration.spec.target.clone().unwrap_or_default();
+    let alias = target.alias.as_deref();
+    let pods = &case.seen.pods;
+    match (workload, &case.seen.target) {
+        (Some(workload), _) => job::of_workload(
+            workload,
+            alias,
+            &target.volume_mounts,
+            (&case.seen.claims, pods),
+            Work::Backup,
+        ),
+        (None, Target::Claim(claim)) => {
+            let host = (Work::Backup, host::single_host(alias));
+            job::of_claim(claim, &target.volume_mounts, pods, host).map(|data| vec![data])
+        }
+        (None, _) => Ok(Vec::new()),
+    }
+}
+
+/// Whose account Jobs run as.
+pub fn own_account(pod: Option<&api::v1beta1::PodRuntimeSettings>) -> Account {
+    let pod = pod.cloned().unwrap_or_default();
+    match pod.service_account_name.filter(|name| !name.is_empty()) {
+        Some(name) => Account::Existing(name),
+        None => Account::Own(pod.service_account_annotations),
+    }
+}
+
+fn access(
+    case: &Case<'_>,
+    configuration: &BackupConfiguration,
+    account: Account,
+    lease: Option<&Lease>,
+) -> Option<rbac::AccessObjects> {
+    let open = case.seen.siblings.iter().filter(|it| is_open(it));
+    let mut sessions: Vec<String> = open.map(|it| it.name_any()).collect();
+    sessions.push(case.session.name_any());
+    sessions.sort();
+    let hooks = configuration.spec.hooks.clone().unwrap_or_default();
+    let has_exec = hooks.pre_backup.is_some_and(|hook| hook.exec.is_some())
+        || hooks
+            .post_backup
+            .is_some_and(|hook| hook.handler.exec.is_some());
+    Some(rbac::access(&Access {
+        mission: Mission::Backup,
+        invoker: &Invoker::of(configuration),
+        owner: configuration.controller_owner_ref(&()),
+        sessions,
+        repository: case.seen.repository.as_deref()?,
+        lease: lease.map(ResourceExt::name_any),
+        has_exec,
+        account,
+    }))
+}
+
+/// An empty Lease that goes with the workload.
+pub fn lease(workload: &Workload, name: &str, namespace: &str) -> Lease {
+    Lease {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: Some(namespace.to_owned()),
+            labels: Some([(labels::MANAGED_BY.to_owned(), labels::MANAGER.to_owned())].into()),
+            owner_references: Some(vec![OwnerReference {
+                api_version: workload.api_version.clone(),
+                kind: workload.kind.clone(),
+                name: workload.name.clone(),
+                uid: workload.uid.clone(),
+                ..OwnerReference::default()
+            }]),
+            ..ObjectMeta::default()
+        },
+        spec: Some(LeaseSpec::default()),
+    }
+}
+
+/// The claim for interim data of one Job, which goes with the session.
+fn interim(
+    session: &BackupSession,
+    configuration: &BackupConfiguration,
+    number: usize,
+) -> Option<PersistentVolumeClaim> {
+    let template = configuration.spec.interim_volume_template.as_ref()?;
+    let suffix = template.metadata.name.as_deref().unwrap_or("interim");
+    let name = match number {
+        0 => format!("{}-{suffix}", session.name_any()),
+        number => format!("{}-{suffix}-{number}", session.name_any()),
+    };
+    let labels = labels::of_invoker(
+        Some(&template.metadata.labels),
+        &BackupConfiguration::kind(&()),
+        &configuration.name_any(),
+        Component::Backup,
+    );
+    Some(PersistentVolumeClaim {
+        metadata: ObjectMeta {
+            name: Some(names::shortened(&name, 253)),
+            namespace: session.namespace(),
+            labels: Some(labels),
+            annotations: Some(template.metadata.annotations.clone()),
+            owner_references: session.controller_owner_ref(&()).map(|owner| vec![owner]),
+            ..ObjectMeta::default()
+        },
+        spec: Some(template.spec.clone()),
+        status: None,
+    })
+}
+
+fn backup_job(
+    case: &Case<'_>,
+    configuration: &BackupConfiguration,
+    (number, data): (usize, &HostData),
+    interim: Option<&PersistentVolumeClaim>,
+) -> Result<Job, job::JobError> {
+    let session = case.session.name_any();
+    let namespace = configuration.namespace().unwrap_or_default();
+    let spec = &configuration.spec;
+    let args = [
+        "agent",
+        "backup",
+        "--session",
+        &session,
+        "--target-index",
+        "0",
+        "--host",
+        &data.host,
+    ];
+    let kind = BackupConfiguration::kind(&());
+    let name = configuration.name_any();
+    let user = configuration.metadata.labels.as_ref();
+    let account = match own_account(
+        spec.runtime_settings
+            .as_ref()
+            .and_then(|it| it.pod.as_ref()),
+    ) {
+        Account::Existing(name) => name,
+        Account::Own(_) => names::agent_role(&kind, &name),
+    };
+    let empty = api::v1alpha1::Repository::default();
+    let mut job = job::job(&JobParts {
+        name: names::backup_job(&session, number),
+        namespace: &namespace,
+        labels: labels::of_invoker(user, &kind, &name, Component::Backup),
+        owner: case.session.controller_owner_ref(&()),
+        work: Work::Backup,
+        args: args.iter().map(|&word| word.to_owned()).collect(),
+        image: case.image,
+        repository: case.seen.repository.as_deref().unwrap_or(&empty),
+        settings: spec.runtime_settings.as_ref(),
+        temp_dir: spec.temp_dir.as_ref(),
+        interim: interim.map(ResourceExt::name_any),
+        account,
+        data,
+    })?;
+    let host = (labels::HOST.to_owned(), data.host.clone());
+    job.metadata.annotations = Some([host].into());
+    Ok(job)
+}
+
+/// What a session that was made by hand lacks: labels by which sidecars find it, and its owner.
+pub fn adoption(case: &Case<'_>) -> Option<Value> {
+    let configuration = case.seen.configuration.as_deref()?;
+    let kind = BackupConfiguration::kind(&());
+    let mut wanted = labels::of_invoker(None, &kind, &configuration.name_any(), Component::Backup);
+    if let Some(reference) = target_of(configuration) {
+        let own = configuration.namespace().unwrap_or_default();
+        wanted.extend(labels::of_target(&reference, &own));
+    }
+    let present = case.session.labels();
+    wanted.retain(|key, value| present.get(key) != Some(value));
+    let owner = configuration
+        .controller_owner_ref(&())
+        .filter(|_| case.session.owner_references().is_empty());
+    if wanted.is_empty() && owner.is_none() {
+        return None;
+    }
+    let mut metadata = json!({});
+    if !wanted.is_empty() {
+        metadata["labels"] = json!(wanted);
+    }
+    if let Some(owner) = owner {
+        metadata["ownerReferences"] = json!([owner]);
+    }
+    Some(json!({ "metadata": metadata }))
+}

@@ -1,0 +1,361 @@
+//! Whether a session that runs is done, or nobody works on it any more.
+
+use api::conditions::{
+    Condition, ConditionStatus, condition_type as types, find_condition, reason, set_condition,
+};
+use api::k8s_openapi::api::batch::v1::Job;
+use api::k8s_openapi::api::core::v1::Pod;
+use api::v1beta1::{
+    BackupConfiguration, BackupSession, BackupSessionStatus, BackupTargetStatus, HostProgress,
+};
+use jiff::Timestamp;
+use kube_client::ResourceExt;
+use session::disruption::{self, Judgement, PodState};
+use session::model::{self, Model};
+use session::{labels, names, work};
+
+use crate::backup_session::close;
+use crate::backup_session::observe::{FRESH, Target, is_over};
+use crate::backup_session::plan::{Case, Plan, go_on, until};
+use crate::controller::Again;
+use crate::target;
+
+/// The field manager of agents.
+const AGENT: &str = "stash-agent";
+
+/// Closes a session that is done or given up, and otherwise says when to look again.
+pub fn watch(case: &Case<'_>, status: BackupSessionStatus) -> Plan {
+    let Some(configuration) = case.seen.configuration.as_deref() else {
+        let why = format!(
+            "the BackupConfiguration {} was deleted while the session ran",
+            case.session.spec.invoker.name
+        );
+        return disrupted(case, status, why);
+    };
+    if work::is_concluded(&configuration.spec, &status, 0) {
+        return close::close(case, status);
+    }
+    let Some(target) = status.targets.first() else {
+        return go_on(case, status, Again::OnChange);
+    };
+    let watched = Watched::new(case, configuration, target);
+    match watched.judge() {
+        Judgement::Wait(moment) => go_on(case, status, until(Some(moment), case.now)),
+        Judgement::Disrupted(why) => disrupted(case, status, why),
+    }
+}
+
+fn disrupted(case: &Case<'_>, mut status: BackupSessionStatus, why: String) -> Plan {
+    let condition = Condition::new(
+        types::BACKUP_DISRUPTED,
+        ConditionStatus::True,
+        reason::FAILED_TO_COMPLETE_DUE_TO_DISRUPTION,
+        why,
+    );
+    if let Some(target) = status.targets.first_mut() {
+        set_condition(&mut target.conditions, condition, case.now);
+    }
+    close::close(case, status)
+}
+
+struct Watched<'a> {
+    case: &'a Case<'a>,
+    target: &'a BackupTargetStatus,
+    alias: Option<&'a str>,
+    is_job: bool,
+    since: Timestamp,
+}
+
+impl<'a> Watched<'a> {
+    fn new(
+        case: &'a Case<'a>,
+        configuration: &'a BackupConfiguration,
+        target: &'a BackupTargetStatus,
+    ) -> Self {
+        let namespace = configuration.namespace().unwrap_or_default();
+        let of_spec = configuration.spec.target.as_ref();
+        let ensured = find_condition(&target.conditions, types::BACKUP_EXECUTOR_ENSURED);
+        let ensured = ensured.and_then(|it| it.last_transition_time.as_ref());
+        let started = ensured.map_or(case.created(), |time| time.0);
+        Self {
+            case,
+            target,
+            alias: of_spec.and_then(|target| target.alias.as_deref()),
+            is_job: model::backup_model(&configuration.spec, &namespace) == Ok(Model::Job),
+            since: last_report(case.session).map_or(started, |last| last.max(started)),
+        }
+    }
+
+    fn total(&self) -> usize {
+        usize::try_from(self.target.total_hosts.unwrap_or(0)).unwrap_or(0)
+    }
+
+    fn has_reported(&self, host: &str) -> bool {
+        self.target.stats.iter().any(|stats| stats.hostname == host)
+    }
+
+    /// What is to be waited for next; the first host that is given up ends the session.
+    fn judge(&self) -> Judgement {
+        let missing = self.total().saturating_sub(self.target.stats.len());
+        if missing == 0 {
+            return self.judge_conclusion();
+        }
+        if let Some(why) = self.lost_job(missing) {
+            return Judgement::Disrupted(why);
+        }
+        let mut hosts: Vec<(String, Option<&HostProgress>)> = self
+            .target
+            .progress
+            .iter()
+            .filter(|entry| !self.has_reported(&entry.hostname))
+            .map(|entry| (entry.hostname.clone(), Some(entry)))
+            .collect();
+        for host in self.expected() {
+            let is_known = self.has_reported(&host) || hosts.iter().any(|(it, _)| *it == host);
+            if !is_known && hosts.len() < missing {
+                hosts.push((host, None));
+            }
+        }
+        while hosts.len() < missing {
+            let reference = self.target.reference.clone().unwrap_or_default();
+            hosts.push((format!("of the {}", target::describe(&reference)), None));
+        }
+        let judgements = hosts
+            .iter()
+            .map(|(host, entry)| self.judge_host(host, *entry));
+        first(judgements)
+    }
+
+    fn judge_host(&self, host: &str, entry: Option<&HostProgress>) -> Judgement {
+        let judgement = disruption::judge(
+            host,
+            entry.map(|entry| (entry, self.state(entry))),
+            self.can_resume(),
+            self.since,
+            self.case.now,
+        );
+        match (judgement, entry) {
+            // An agent that has just said that it works need not be asked for before that is old.
+            (Judgement::Wait(moment), Some(entry)) => {
+                let fresh = updated(entry).and_then(|it| it.checked_add(FRESH).ok());
+                let fresh = fresh.filter(|fresh| *fresh > self.case.now);
+                Judgement::Wait(fresh.map_or(moment, |fresh| fresh.min(moment)))
+            }
+            (Judgement::Disrupted(why), None) => Judgement::Disrupted(self.explained(why)),
+            (judgement, _) => judgement,
+        }
+    }
+
+    /// All hosts have reported; somebody has to do what follows.
+    fn judge_conclusion(&self) -> Judgement {
+        if self.is_job {
+            let alive = self.case.seen.jobs.iter().any(|job| !is_over(job));
+            if !alive {
+                return Judgement::Disrupted(
+                    "every host has reported, but no Job is left that applies the retention policy and checks the repository".to_owned(),
+                );
+            }
+        }
+        let working: Vec<&HostProgress> = self.target.progress.iter().collect();
+        let judgements: Vec<Judgement> = working
+            .iter()
+            .map(|entry| self.judge_host(&entry.hostname, Some(entry)))
+            .collect();
+        let waits = judgements
+            .iter()
+            .filter(|it| matches!(it, Judgement::Wait(_)));
+        if let Some(wait) = waits.min_by_key(|it| match it {
+            Judgement::Wait(moment) => *moment,
+            Judgement::Disrupted(_) => Timestamp::MAX,
+        }) {
+            return wait.clone();
+        }
+        match judgements.into_iter().next() {
+            Some(judgement) => judgement,
+            None => self.judge_host("that concludes the backup", None),
+        }
+    }
+
+    /// Whether the Pod of an entry is there. One that said so a moment ago is.
+    fn state(&self, entry: &HostProgress) -> PodState {
+        let is_fresh =
+            updated(entry).is_some_and(|updated| self.case.now.duration_since(updated) < FRESH);
+        let is_alive = |pod: &Pod| {
+            pod.metadata.uid.as_deref() == Some(entry.pod_uid.as_str()) && !has_ended(pod)
+        };
+        if is_fresh || self.case.seen.pods.iter().any(is_alive) {
+            PodState::Alive
+        } else {
+            PodState::Gone
+        }
+    }
+
+    /// Another Pod of a workload takes over. A Job is not tried again, but any of them can conclude.
+    fn can_resume(&self) -> bool {
+        if self.is_job {
+            let has_all = self.target.stats.len() >= self.total();
+            return has_all && self.case.seen.jobs.iter().any(|job| !is_over(job));
+        }
+        self.case.seen.target != Target::Missing
+    }
+
+    /// Hosts as far as they are known.
+    fn expected(&self) -> Vec<String> {
+        if self.is_job {
+            let jobs = self.case.seen.jobs.iter();
+            return jobs.filter_map(host_of).collect();
+        }
+        match &self.case.seen.target {
+            Target::Workload(workload) => workload.hosts(self.alias, &self.case.seen.pods),
+            _ => Vec::new(),
+        }
+    }
+
+    /// A host that has not reported and whose Job has ended or is gone: a Job is not tried again.
+    fn lost_job(&self, missing: usize) -> Option<String> {
+        if !self.is_job {
+            return None;
+        }
+        let open = self
+            .case
+            .seen
+            .jobs
+            .iter()
+            .filter(|job| host_of(job).is_some_and(|host| !self.has_reported(&host)));
+        let ended = open.clone().find(|job| is_over(job));
+        if let Some(job) = ended {
+            return Some(why_over(job, &self.case.seen.pods));
+        }
+        let session = self.case.session.name_any();
+        (open.count() < missing).then(|| {
+            let gone = (0..self.total())
+                .map(|number| names::backup_job(&session, number))
+                .find(|name| {
+                    !self
+                        .case
+                        .seen
+                        .jobs
+                        .iter()
+                        .any(|job| job.name_any() == *name)
+                });
+            format!(
+                "the Job {} was deleted before its host had reported",
+                gone.unwrap_or_default()
+            )
+        })
+    }
+
+    /// Adds what Kubernetes says about Pods that do not begin.
+    fn explained(&self, why: String) -> String {
+        let trouble = self.case.seen.pods.iter().find_map(trouble);
+        match trouble {
+            Some(trouble) => format!("{why}: {trouble}"),
+            None => why,
+        }
+    }
+}
+
+/// The first that is given up, or else the earliest moment to look again.
+fn first(judgements: impl Iterator<Item = Judgement>) -> Judgement {
+    let mut next = Timestamp::MAX;
+    for judgement in judgements {
+        match judgement {
+            Judgement::Wait(moment) => next = next.min(moment),
+            disrupted @ Judgement::Disrupted(_) => return disrupted,
+        }
+    }
+    Judgement::Wait(next)
+}
+
+fn updated(entry: &HostProgress) -> Option<Timestamp> {
+    entry.updated_at.as_ref().map(|time| time.0)
+}
+
+fn host_of(job: &Job) -> Option<String> {
+    job.annotations().get(labels::HOST).cloned()
+}
+
+/// When an agent last wrote the session's status: the API server notes it.
+fn last_report(session: &BackupSession) -> Option<Timestamp> {
+    let fields = session.metadata.managed_fields.iter().flatten();
+    let of_agents = fields.filter(|field| field.manager.as_deref() == Some(AGENT));
+    of_agents
+        .filter_map(|field| field.time.as_ref().map(|time| time.0))
+        .max()
+}
+
+/// Whether a Pod has ended for good.
+fn has_ended(pod: &Pod) -> bool {
+    let phase = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+/// Why a Job is over, as its Pod and Kubernetes say.
+fn why_over(job: &Job, pods: &[Pod]) -> String {
+    let name = job.name_any();
+    let of_job = pods.iter().find(|pod| {
+        let owners = pod.metadata.owner_references.iter().flatten();
+        owners.into_iter().any(|owner| owner.name == name)
+    });
+    let conditions = job
+        .status
+        .iter()
+        .flat_map(|it| it.conditions.iter().flatten());
+    let of_kubernetes = conditions
+        .into_iter()
+        .find(|it| it.status == "True" && it.type_ == "Failed")
+        .and_then(|it| it.message.clone());
+    let why = of_job.and_then(ending).or(of_kubernetes);
+    match why {
+        Some(why) => format!("the Job {name} ended before its host had reported: {why}"),
+        None => format!("the Job {name} ended before its host had reported"),
+    }
+}
+
+/// Why a Pod ended: evicted, killed, or by its own exit code.
+fn ending(pod: &Pod) -> Option<String> {
+    let status = pod.status.as_ref()?;
+    let name = pod.name_any();
+    if let Some(reason) = &status.reason {
+        let message = status.message.clone().unwrap_or_default();
+        let text = format!("the Pod {name} was ended by Kubernetes ({reason}) {message}");
+        return Some(text.trim_end().to_owned());
+    }
+    let containers = status.container_statuses.iter().flatten();
+    let ended = containers
+        .filter_map(|container| container.state.as_ref()?.terminated.as_ref())
+        .find(|ended| ended.exit_code != 0)?;
+    let reason = ended.reason.as_deref().unwrap_or("Error");
+    Some(format!(
+        "the Pod {name} ended with the exit code {} ({reason})",
+        ended.exit_code
+    ))
+}
+
+/// Why a Pod does not begin.
+fn trouble(pod: &Pod) -> Option<String> {
+    let status = pod.status.as_ref()?;
+    let name = pod.name_any();
+    let text = |reason: &str, message: Option<&String>| {
+        let message = message.map(String::as_str).unwrap_or_default();
+        let text = format!("the Pod {name} waits ({reason}) {message}");
+        text.trim_end().to_owned()
+    };
+    let conditions = status.conditions.iter().flatten();
+    let unscheduled = conditions
+        .into_iter()
+        .find(|it| it.type_ == "PodScheduled" && it.status == "False");
+    if let Some(condition) = unscheduled {
+        let reason = condition.reason.as_deref().unwrap_or("Unschedulable");
+        return Some(text(reason, condition.message.as_ref()));
+    }
+    let containers = status.container_statuses.iter().flatten();
+    let waiting = containers
+        .into_iter()
+        .find_map(|container| container.state.as_ref()?.waiting.as_ref())?;
+    let reason = waiting.reason.as_deref().unwrap_or("Waiting");
+    Some(text(reason, waiting.message.as_ref()))
+}
