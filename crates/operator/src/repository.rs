@@ -35,10 +35,14 @@ pub fn controller(
     let (used, every) = (Arc::clone(stores), Arc::clone(stores));
     let concerned = move |change: &Touched| match change {
         // An invoker may have moved from one Repository to another: those that list it are looked at as well.
-        Touched::Invoker { invoker, .. } => {
+        Touched::Invoker {
+            invoker,
+            repository,
+            ..
+        } => {
             let concerned = used
                 .repositories
-                .state_filter(|it| observe::concerns(&used, invoker, it));
+                .state_filter(|it| observe::concerns(invoker, repository, it));
             references(&concerned)
         }
         Touched::Repository { .. } | Touched::Workload(_) => Vec::new(),

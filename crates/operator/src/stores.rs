@@ -9,11 +9,12 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use api::v1alpha1::Repository;
-use api::v1beta1::{BackupConfiguration, RestoreSession};
+use api::v1beta1::{BackupConfiguration, RepositoryRef, RestoreSession};
 use futures::{Stream, StreamExt, stream};
 use kube_client::{Api, Client, Resource, ResourceExt};
+use kube_runtime::WatchStreamExt;
 use kube_runtime::reflector::{self, ObjectRef, Store};
-use kube_runtime::{WatchStreamExt, watcher};
+use kube_runtime::watcher::{self, Event, watcher};
 use serde::de::DeserializeOwned;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -35,8 +36,10 @@ pub enum Touched {
         invoker: Invoker,
         /// What it wants to be in.
         target: Option<WorkloadKey>,
+        /// Namespace and name of the Repository that it names.
+        repository: (String, String),
     },
-    /// A Repository.
+    /// A Repository's specification; its status changes with every backup and concerns nobody.
     Repository {
         /// Its namespace.
         namespace: String,
@@ -80,24 +83,51 @@ impl Stores {
         let tell = move |change| drop(touched.send(change));
         let (tell_of_restore, tell_of_repository) = (tell.clone(), tell.clone());
         let work = async move {
-            let configurations = follow(client.clone(), configuration_writer, stop.clone(), |it| {
-                tell(Touched::Invoker {
-                    invoker: Invoker::of(it),
-                    target: crate::workload::target_of_backup(it),
-                });
-            });
-            let restores = follow(client.clone(), restore_writer, stop.clone(), |it| {
+            let configurations = follow(
+                client.clone(),
+                configuration_writer,
+                stop.clone(),
+                |it, _| {
+                    tell(Touched::Invoker {
+                        invoker: Invoker::of(it),
+                        target: crate::workload::target_of_backup(it),
+                        repository: place(it, &it.spec.repository),
+                    });
+                },
+            );
+            let restores = follow(client.clone(), restore_writer, stop.clone(), |it, _| {
                 tell_of_restore(Touched::Invoker {
                     invoker: Invoker::of(it),
                     target: crate::workload::target_of_restore(it),
+                    repository: place(it, &it.spec.repository),
                 });
             });
-            let repositories = follow(client, repository_writer, stop, |it: &Repository| {
-                tell_of_repository(Touched::Repository {
-                    namespace: it.namespace().unwrap_or_default(),
-                    name: it.name_any(),
-                });
-            });
+            let mut known = HashMap::new();
+            let repositories = follow(
+                client,
+                repository_writer,
+                stop,
+                |it: &Repository, is_gone| {
+                    let namespace = it.namespace().unwrap_or_default();
+                    let name = it.name_any();
+                    let key = (namespace.clone(), name.clone());
+                    let metadata = &it.metadata;
+                    let now = (
+                        metadata.uid.clone(),
+                        metadata.generation,
+                        metadata.deletion_timestamp.is_some(),
+                    );
+                    let is_news = if is_gone {
+                        known.remove(&key);
+                        true
+                    } else {
+                        known.insert(key, now.clone()) != Some(now)
+                    };
+                    if is_news {
+                        tell_of_repository(Touched::Repository { namespace, name });
+                    }
+                },
+            );
             futures::join!(configurations, restores, repositories);
         };
         (stores, work)
@@ -117,6 +147,24 @@ impl Stores {
     pub fn repository(&self, namespace: &str, name: &str) -> Option<Arc<Repository>> {
         self.repositories
             .get(&ObjectRef::new(name).within(namespace))
+    }
+
+    /// The workloads with a container that uses a Repository.
+    pub fn targets_of(&self, namespace: &str, name: &str) -> Vec<WorkloadKey> {
+        let is_it = |place: (String, String)| place.0 == namespace && place.1 == name;
+        let backups = self
+            .configurations
+            .state_filter(|it| is_it(place(it, &it.spec.repository)));
+        let restores = self
+            .restores
+            .state_filter(|it| is_it(place(it, &it.spec.repository)));
+        let of_backups = backups
+            .iter()
+            .filter_map(|it| crate::workload::target_of_backup(it));
+        let of_restores = restores
+            .iter()
+            .filter_map(|it| crate::workload::target_of_restore(it));
+        of_backups.chain(of_restores).collect()
     }
 
     /// Tells the other controllers.
@@ -172,12 +220,21 @@ impl Stores {
     }
 }
 
-/// Keeps one copy until told to stop.
+/// Where the Repository of an object lies.
+fn place<K: ResourceExt>(object: &K, reference: &RepositoryRef) -> (String, String) {
+    let namespace = reference.namespace.clone().filter(|it| !it.is_empty());
+    (
+        namespace.or_else(|| object.namespace()).unwrap_or_default(),
+        reference.name.clone(),
+    )
+}
+
+/// Keeps one copy until told to stop, and tells of each change and whether the object is gone.
 async fn follow<K>(
     client: Client,
     writer: reflector::store::Writer<K>,
     stop: CancellationToken,
-    tell: impl Fn(&K),
+    mut tell: impl FnMut(&K, bool),
 ) where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     K::DynamicType: Eq + Hash + Clone,
@@ -185,14 +242,15 @@ async fn follow<K>(
     let changes = watcher(Api::<K>::all(client), watcher::Config::default())
         .default_backoff()
         .modify(|object| object.meta_mut().managed_fields = None)
-        .reflect(writer)
-        .touched_objects();
+        .reflect(writer);
     let mut changes = std::pin::pin!(changes);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             change = changes.next() => match change {
-                Some(Ok(object)) => tell(&object),
+                Some(Ok(Event::Apply(object) | Event::InitApply(object))) => tell(&object, false),
+                Some(Ok(Event::Delete(object))) => tell(&object, true),
+                Some(Ok(Event::Init | Event::InitDone)) => {}
                 Some(Err(error)) => {
                     tracing::warn!(kind = %K::kind(&()), error = chain(&error), "a watch broke; it is begun again");
                 }

@@ -71,7 +71,7 @@ where
     let api: Api<PartialObjectMeta<K>> = Api::all(context.client());
     let (copies, writer) = reflector::store();
     let lost = copies.clone();
-    let deleted = Arc::clone(stores);
+    let (deleted, users) = (Arc::clone(stores), Arc::clone(stores));
     let changes = watcher(api, watcher::Config::default())
         .default_backoff()
         // Who wrote which field is the larger part of the metadata and not looked at.
@@ -88,7 +88,9 @@ where
         .applied_objects();
     let controller = Controller::for_stream(changes, copies.clone());
     let concerned = move |change: &Touched| match change {
-        Touched::Invoker { invoker, target } => {
+        Touched::Invoker {
+            invoker, target, ..
+        } => {
             let named = target
                 .iter()
                 .filter(|key| key.kind == K::kind(&()))
@@ -99,7 +101,14 @@ where
                 .map(|meta| ObjectRef::from_obj(meta.as_ref()));
             named.chain(carrying).collect()
         }
-        Touched::Repository { .. } | Touched::Workload(_) => Vec::new(),
+        // The volume of a local backend is mounted by every sidecar that uses it.
+        Touched::Repository { namespace, name } => users
+            .targets_of(namespace, name)
+            .into_iter()
+            .filter(|key| key.kind == K::kind(&()))
+            .map(|key| ObjectRef::new(&key.name).within(&key.namespace))
+            .collect(),
+        Touched::Workload(_) => Vec::new(),
     };
     let all = move || {
         let copies = lost.state();

@@ -63,7 +63,9 @@ pub fn concerns(change: &Touched, configuration: &BackupConfiguration) -> bool {
         }
         Touched::Workload(key) => target_of_backup(configuration).as_ref() == Some(key),
         // Others that want the same workload may have lost it or won it.
-        Touched::Invoker { invoker, target } => {
+        Touched::Invoker {
+            invoker, target, ..
+        } => {
             target.is_some()
                 && *invoker != Invoker::of(configuration)
                 && target_of_backup(configuration) == *target

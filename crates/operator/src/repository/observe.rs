@@ -33,19 +33,16 @@ pub struct Observation {
     pub wipe_out: WipeOut,
 }
 
-/// Whether a Repository is, or was, used by an invoker.
-pub fn concerns(stores: &Stores, invoker: &Invoker, repository: &Repository) -> bool {
-    let is_listed = repository.status.iter().any(|status| {
-        status.references.iter().any(|reference| {
-            reference.kind == invoker.kind
-                && reference.name == invoker.name
-                && reference.namespace.as_deref() == Some(invoker.namespace.as_str())
-        })
-    });
-    is_listed
-        || references(stores, repository)
-            .iter()
-            .any(|it| is(it, invoker))
+/// Whether a Repository is named by an invoker, or lists it from an earlier time.
+pub fn concerns(invoker: &Invoker, named: &(String, String), repository: &Repository) -> bool {
+    let metadata = &repository.metadata;
+    let is_named =
+        metadata.namespace.as_ref() == Some(&named.0) && metadata.name.as_ref() == Some(&named.1);
+    let references = repository
+        .status
+        .iter()
+        .flat_map(|status| &status.references);
+    is_named || references.into_iter().any(|it| is(it, invoker))
 }
 
 fn is(reference: &TypedObjectReference, invoker: &Invoker) -> bool {
