@@ -76,7 +76,9 @@ pub fn concerns(change: &Touched, session: &BackupSession, stores: &Stores) -> b
         return false;
     }
     match change {
-        Touched::Invoker { invoker, target } => {
+        Touched::Invoker {
+            invoker, target, ..
+        } => {
             let is_mine = invoker.kind == session.spec.invoker.kind
                 && invoker.name == session.spec.invoker.name
                 && Some(&invoker.namespace) == session.metadata.namespace.as_ref();
