@@ -21,6 +21,8 @@ use crate::failure::{ReconcileError, chain};
 const CONCURRENCY: u16 = 16;
 /// A burst of changes of one object is one pass.
 const DEBOUNCE: Duration = Duration::from_millis(50);
+/// How long passes may go on when the operator is to end; shorter than the Lease lasts.
+const GRACE: Duration = Duration::from_secs(5);
 /// Everything is looked at again so often, should a change ever have been missed.
 const RESYNC: Duration = Duration::from_mins(10);
 
@@ -90,18 +92,27 @@ pub async fn drive<K, Pass, Passing>(
         }
         Action::requeue(delay)
     };
-    controller
+    let running = controller
         .with_config(
             kube_runtime::controller::Config::default()
                 .concurrency(CONCURRENCY)
                 .debounce(DEBOUNCE),
         )
-        .graceful_shutdown_on(async move { stop.cancelled().await })
+        .graceful_shutdown_on(stop.clone().cancelled_owned())
         .run(reconcile, on_error, context)
         .for_each(|result| async move {
             if let Err(error) = result {
                 tracing::debug!(controller = name, error = chain(&error), "controller");
             }
-        })
-        .await;
+        });
+    // Passes that end while the controller stops are scheduled anew, and with many of them the library waits for ever
+    // for room. Whatever was begun is healed by the next pass.
+    let given_up = async {
+        stop.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        () = running => {}
+        () = given_up => tracing::warn!(controller = name, "passes were cut off"),
+    }
 }
