@@ -25,6 +25,10 @@ mod plan;
 mod schedule;
 mod validate;
 
+pub(crate) use conditions::{
+    repository as repository_condition, secret as secret_condition,
+    validation as validation_condition,
+};
 pub use observe::{Presence, is_allowed, repository_place, secret_presence};
 pub(crate) use schedule::session as session_of;
 pub(crate) use validate::not_allowed;

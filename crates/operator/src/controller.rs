@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use api::k8s_openapi::api::core::v1::ObjectReference;
 use futures::StreamExt;
+use jiff::Timestamp;
 use kube_client::Resource;
 use kube_runtime::Controller;
 use kube_runtime::controller::Action;
@@ -33,6 +34,25 @@ pub enum Again {
     OnChange,
     /// After this time, or when something changes.
     After(Duration),
+}
+
+impl Again {
+    /// At this moment, or when something changes.
+    pub fn at(moment: Option<Timestamp>, now: Timestamp) -> Self {
+        let left = moment.map(|moment| moment.duration_since(now));
+        left.map_or(Self::OnChange, |left| {
+            Self::After(Duration::try_from(left).unwrap_or_default())
+        })
+    }
+
+    /// The one that comes first.
+    #[must_use]
+    pub fn sooner(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::After(left), Self::After(right)) => Self::After(left.min(right)),
+            (Self::OnChange, other) | (other, Self::OnChange) => other,
+        }
+    }
 }
 
 /// `Kind namespace/name` of an object, for messages and as a key.

@@ -100,6 +100,11 @@ impl ReconcileError {
         }
     }
 
+    /// Whether somebody has to do something before it can work.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Api { source, .. } if matches!(status_code(source), Some(400 | 403 | 422)))
+    }
+
     /// Whether somebody else changed the object in between: looked at again at once, and nobody needs to know.
     pub fn is_conflict(&self) -> bool {
         matches!(self, Self::Api { source, .. } if status_code(source) == Some(409))

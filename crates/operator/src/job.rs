@@ -25,8 +25,9 @@ use crate::pod_parts::{AgentParts, Place, VolumeError, Work};
 mod claims;
 mod data;
 mod nodes;
+pub mod state;
 
-pub use claims::{Claims, claims, template_problems};
+pub use claims::{Claims, claims, interim, template_problems};
 pub use data::{HostData, of_claim, of_workload};
 
 /// Where the interim volume is mounted.

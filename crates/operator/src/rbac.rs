@@ -4,12 +4,14 @@
 //! operator grants it must have itself; its own roles below are what `deploy/` is generated from.
 
 mod agent;
+mod early;
 mod operator;
 mod sweep;
 
 use api::k8s_openapi::api::rbac::v1::PolicyRule;
 
 pub use agent::{Access, AccessObjects, Account, Mission, access};
+pub use early::controller as early_rights;
 pub use operator::{operator_cluster_role, operator_role};
 pub use sweep::controller as sweeper;
 

@@ -182,6 +182,8 @@ fn controllers(
     ));
     all.push(crate::repository::controller(context, stores, stop));
     all.push(crate::backup_session::controller(context, stores, stop));
+    all.push(crate::restore_session::controller(context, stores, stop));
+    all.push(crate::rbac::early_rights(context, stores, stop));
     all.push(crate::rbac::sweeper(context, stores, stop));
     all.extend(crate::builtin::controllers(context, stop));
     all

@@ -1,9 +1,11 @@
 //! What a session has to know of a workload: its hosts, its volumes, who its Pods run as, and whose sidecar they have.
 
+use api::k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use api::k8s_openapi::api::core::v1::{Pod, PodSpec};
+use api::k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use api::v1beta1::TargetRef;
 use serde_json::Value;
-use session::host;
+use session::{host, labels};
 
 use crate::inject::{self, Invoker};
 use crate::pod_parts::Place;
@@ -83,6 +85,26 @@ impl Workload {
         let name = self.template.service_account_name.clone();
         name.filter(|name| !name.is_empty())
             .unwrap_or_else(|| DEFAULT_ACCOUNT.to_owned())
+    }
+
+    /// An empty Lease that goes with the workload.
+    pub fn lease(&self, name: &str, namespace: &str) -> Lease {
+        Lease {
+            metadata: ObjectMeta {
+                name: Some(name.to_owned()),
+                namespace: Some(namespace.to_owned()),
+                labels: Some([(labels::MANAGED_BY.to_owned(), labels::MANAGER.to_owned())].into()),
+                owner_references: Some(vec![OwnerReference {
+                    api_version: self.api_version.clone(),
+                    kind: self.kind.clone(),
+                    name: self.name.clone(),
+                    uid: self.uid.clone(),
+                    ..OwnerReference::default()
+                }]),
+                ..ObjectMeta::default()
+            },
+            spec: Some(LeaseSpec::default()),
+        }
     }
 
     /// How many hosts report. Pods of a Deployment share their data and are one.

@@ -1,6 +1,6 @@
 //! Which snapshots a host restores (reference 1.8, 4; decision 9).
 
-use api::v1beta1::Rule;
+use api::v1beta1::{RestorePhase, Rule};
 
 /// What one host restores.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,17 @@ pub enum Choice {
     LatestOfPaths(Vec<String>),
     /// The latest one of every path that the host was ever backed up with.
     LatestOfEachPath,
+}
+
+/// Which of several RestoreSessions has a workload: the one that runs, then one that waits, then one that failed, and
+/// what is done comes last. Lower comes first; of equals the newest.
+pub const fn precedence(phase: Option<RestorePhase>) -> u8 {
+    match phase {
+        Some(RestorePhase::Running) => 0,
+        None | Some(RestorePhase::Pending) => 1,
+        Some(RestorePhase::Failed | RestorePhase::Unknown) => 2,
+        Some(RestorePhase::Succeeded | RestorePhase::Invalid) => 3,
+    }
 }
 
 /// What a host restores. The first rule that names it wins, then the rule for all hosts; a host without a rule
@@ -69,6 +80,26 @@ mod tests {
             paths: paths.iter().map(|&path| path.to_owned()).collect(),
             ..Default::default()
         }
+    }
+
+    #[test]
+    fn a_restore_that_runs_keeps_its_workload() {
+        let mut phases = [
+            Some(RestorePhase::Succeeded),
+            Some(RestorePhase::Failed),
+            None,
+            Some(RestorePhase::Running),
+        ];
+        phases.sort_by_key(|phase| precedence(*phase));
+        assert_eq!(
+            phases,
+            [
+                Some(RestorePhase::Running),
+                None,
+                Some(RestorePhase::Failed),
+                Some(RestorePhase::Succeeded)
+            ]
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use api::conditions::{Condition, ConditionStatus, condition_type as types, reason, set_condition};
 use api::problem::Problem;
+use api::v1alpha1::Repository;
 use api::v1beta1::BackupConfiguration;
 use jiff::Timestamp;
 use session::model::{self, Model};
@@ -20,9 +21,16 @@ pub fn conditions(
     let status = configuration.status.clone().unwrap_or_default();
     let mut all = status.conditions;
     let is_valid = problems.is_empty();
+    let (name, found) = (
+        observation.repository_name.as_str(),
+        observation.repository.as_deref(),
+    );
     let wanted = [
-        (types::REPOSITORY_FOUND, Some(repository(observation))),
-        (types::BACKEND_SECRET_FOUND, secret(observation)),
+        (types::REPOSITORY_FOUND, Some(repository(name, found))),
+        (
+            types::BACKEND_SECRET_FOUND,
+            secret(name, found, observation.secret.as_ref()),
+        ),
         (types::VALIDATION_PASSED, Some(validation(problems))),
         (
             types::BACKUP_TARGET_FOUND,
@@ -61,11 +69,11 @@ fn set(all: &mut Vec<Condition>, type_: &str, condition: Option<Condition>, now:
     }
 }
 
-fn repository(observation: &Observation) -> Condition {
-    let name = &observation.repository_name;
+/// Whether the Repository that `spec.repository` names is there.
+pub(crate) fn repository(name: &str, repository: Option<&Repository>) -> Condition {
     let found =
         |status, reason, message| Condition::new(types::REPOSITORY_FOUND, status, reason, message);
-    match &observation.repository {
+    match repository {
         None => found(
             ConditionStatus::False,
             reason::REPOSITORY_NOT_AVAILABLE,
@@ -86,11 +94,15 @@ fn repository(observation: &Observation) -> Condition {
     }
 }
 
-fn secret(observation: &Observation) -> Option<Condition> {
-    let repository = observation.repository.as_ref()?;
+/// Whether its Secret is there; `None` when that was not asked.
+pub(crate) fn secret(
+    of_repository: &str,
+    repository: Option<&Repository>,
+    presence: Option<&Presence>,
+) -> Option<Condition> {
+    let repository = repository?;
     let namespace = repository.metadata.namespace.as_deref().unwrap_or_default();
     let name = repository.spec.backend.storage_secret_name.as_deref();
-    let of_repository = &observation.repository_name;
     let found = |status, reason, message| {
         Condition::new(types::BACKEND_SECRET_FOUND, status, reason, message)
     };
@@ -103,7 +115,7 @@ fn secret(observation: &Observation) -> Option<Condition> {
             ),
         ));
     };
-    Some(match observation.secret.as_ref()? {
+    Some(match presence? {
         Presence::Present => found(
             ConditionStatus::True,
             reason::BACKEND_SECRET_AVAILABLE,
@@ -124,7 +136,8 @@ fn secret(observation: &Observation) -> Option<Condition> {
     })
 }
 
-fn validation(problems: &[Problem]) -> Condition {
+/// Whether the object breaks a rule.
+pub(crate) fn validation(problems: &[Problem]) -> Condition {
     if problems.is_empty() {
         return Condition::new(
             types::VALIDATION_PASSED,

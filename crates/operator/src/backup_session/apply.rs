@@ -10,13 +10,12 @@ use serde_json::Value;
 
 use crate::FIELD_MANAGER;
 use crate::backup_session::observe::Observation;
-use crate::backup_session::plan::{self, Case, Plan, Preparation};
+use crate::backup_session::plan::{self, Case, Plan};
 use crate::backup_session::{Passing, news};
 use crate::context::Context;
 use crate::controller::{Again, named, reference};
-use crate::failure::{ReconcileError, chain, status_code};
-use crate::rbac::AccessObjects;
-use crate::writing;
+use crate::failure::{ReconcileError, chain};
+use crate::{preparation, writing};
 
 /// Carries a plan out. Agents begin when they see the status, so that everything they need is there before it; what
 /// follows it can be done again.
@@ -41,8 +40,8 @@ pub async fn apply(
         return Ok(Again::OnChange);
     }
     if let Some(preparation) = preparation {
-        match prepare(context, *preparation).await {
-            Err(error) if is_refusal(&error) => {
+        match preparation::prepare(context, *preparation).await {
+            Err(error) if error.is_refusal() => {
                 let case = Case {
                     session,
                     seen,
@@ -118,56 +117,6 @@ async fn adopt(
         .await
         .map(|_| ())
         .map_err(ReconcileError::api("label", named(session)))
-}
-
-async fn prepare(context: &Context, preparation: Preparation) -> Result<(), ReconcileError> {
-    let Preparation {
-        access,
-        lease,
-        claims,
-        jobs,
-    } = preparation;
-    grant(context, &access).await?;
-    if let Some(lease) = &lease {
-        writing::create(context, lease).await?;
-    }
-    for claim in &claims {
-        writing::create(context, claim).await?;
-    }
-    for job in &jobs {
-        writing::create(context, job).await?;
-    }
-    Ok(())
-}
-
-/// Gives agents their rights.
-pub async fn grant(context: &Context, access: &AccessObjects) -> Result<(), ReconcileError> {
-    let AccessObjects {
-        account,
-        role,
-        binding,
-        foreign,
-    } = access;
-    if let Some(account) = account {
-        writing::apply(context, account).await?;
-    }
-    writing::apply(context, role).await?;
-    writing::apply(context, binding).await?;
-    if let Some((role, binding)) = foreign {
-        writing::apply(context, role).await?;
-        writing::apply(context, binding).await?;
-    }
-    Ok(())
-}
-
-/// Whether somebody has to do something before it can work.
-pub fn is_refusal(error: &ReconcileError) -> bool {
-    match error {
-        ReconcileError::Api { source, .. } => {
-            status_code(source).is_some_and(|code| matches!(code, 400 | 403 | 422))
-        }
-        _ => false,
-    }
 }
 
 async fn forget(

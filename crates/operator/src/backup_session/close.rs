@@ -11,7 +11,7 @@ use session::phase;
 use session::retry::{self, Retry};
 
 use crate::backup_configuration::session_of;
-use crate::backup_session::plan::{Case, Plan, until};
+use crate::backup_session::plan::{Case, Plan};
 use crate::controller::Again;
 
 /// Ends a session.
@@ -33,7 +33,7 @@ pub fn close(case: &Case<'_>, mut status: BackupSessionStatus) -> Plan {
     let lasted = GoDuration::from_std(lasted).rounded_to_seconds();
     status.session_duration = Some(lasted.to_string());
     status.next_retry = next_retry(case, phase).map(Time);
-    let again = until(status.next_retry.as_ref().map(|time| time.0), case.now);
+    let again = Again::at(status.next_retry.as_ref().map(|time| time.0), case.now);
     Plan {
         adoption: None,
         preparation: None,
@@ -99,7 +99,7 @@ pub fn after_the_end(case: &Case<'_>) -> Plan {
         return plan;
     }
     if next > case.now {
-        plan.again = until(Some(next), case.now);
+        plan.again = Again::at(Some(next), case.now);
         return plan;
     }
     let mut session = session_of(configuration, next);

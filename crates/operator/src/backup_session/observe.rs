@@ -9,39 +9,21 @@ use api::v1beta1::{
     BackupConfiguration, BackupInvokerRef, BackupSession, BackupSessionStatus, RestorePhase,
     RestoreSession, TargetRef,
 };
-use jiff::{SignedDuration, Timestamp};
-use kube_client::api::ListParams;
-use kube_client::core::NamespaceResourceScope;
-use kube_client::{Api, Resource, ResourceExt};
+use jiff::Timestamp;
+use kube_client::{Resource, ResourceExt};
 use kube_runtime::reflector::ObjectRef;
-use serde::de::DeserializeOwned;
-use session::model::{self, CLAIM_KIND, Model};
+use session::model::{self, Model};
 use session::names;
 use session::phase::is_final_backup;
 
 use crate::backup_configuration::repository_place;
 use crate::backup_session::Passing;
 use crate::context::Context;
-use crate::failure::{ReconcileError, found};
+use crate::failure::ReconcileError;
+use crate::job::state::{self, is_over};
+use crate::reading::{self, Target};
 use crate::stores::{Stores, Touched};
-use crate::target::Workload;
-use crate::workload::{self, WorkloadKey};
-
-/// A Pod that said so a moment ago works; it is not asked for. Pods say so every 30 seconds.
-pub const FRESH: SignedDuration = SignedDuration::from_secs(75);
-
-/// The target as it is.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Target {
-    /// Nobody has looked.
-    NotAsked,
-    /// It does not exist, or is being deleted.
-    Missing,
-    /// A workload.
-    Workload(Box<Workload>),
-    /// A volume claim.
-    Claim(Box<PersistentVolumeClaim>),
-}
+use crate::workload;
 
 /// What was read.
 #[derive(Debug, Clone)]
@@ -165,24 +147,9 @@ async fn ask_configuration(
     if invoker.kind != BackupConfiguration::kind(&()) {
         return Ok(None);
     }
-    get(context, namespace, &invoker.name)
+    reading::get(context, namespace, &invoker.name)
         .await
         .map(|found| found.map(Arc::new))
-}
-
-async fn get<K>(context: &Context, namespace: &str, name: &str) -> Result<Option<K>, ReconcileError>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + std::fmt::Debug
-        + DeserializeOwned,
-{
-    if name.is_empty() {
-        return Ok(None);
-    }
-    let api: Api<K> = Api::namespaced(context.client(), namespace);
-    let object = format!("{} {namespace}/{name}", K::kind(&()));
-    found(api.get(name).await).map_err(ReconcileError::api("read", object))
 }
 
 fn siblings(session: &BackupSession, passing: &Passing) -> Vec<Arc<BackupSession>> {
@@ -213,10 +180,10 @@ impl Around<'_> {
     ) -> Result<(), ReconcileError> {
         seen.siblings = self.fresh(session, &seen.siblings).await?;
         seen.restore = running_restore(&passing.stores, self.namespace, self.reference);
-        seen.target = self.target().await?;
+        seen.target = reading::target(self.context, self.namespace, self.reference).await?;
         if self.is_job {
-            seen.pods = self.list(&ListParams::default()).await?;
-            seen.claims = self.list(&ListParams::default()).await?;
+            seen.pods = reading::list(self.context, self.namespace, "").await?;
+            seen.claims = reading::list(self.context, self.namespace, "").await?;
         }
         Ok(())
     }
@@ -234,31 +201,13 @@ impl Around<'_> {
                 continue;
             }
             let live: Option<BackupSession> =
-                get(self.context, self.namespace, &sibling.name_any()).await?;
+                reading::get(self.context, self.namespace, &sibling.name_any()).await?;
             all.extend(
                 live.filter(|it| it.metadata.deletion_timestamp.is_none())
                     .map(Arc::new),
             );
         }
         Ok(all)
-    }
-
-    async fn target(&self) -> Result<Target, ReconcileError> {
-        let name = &self.reference.name;
-        if self.reference.kind == CLAIM_KIND {
-            let claim: Option<PersistentVolumeClaim> =
-                get(self.context, self.namespace, name).await?;
-            let claim = claim.filter(|claim| claim.metadata.deletion_timestamp.is_none());
-            return Ok(claim.map_or(Target::Missing, |claim| Target::Claim(Box::new(claim))));
-        }
-        let key = WorkloadKey {
-            kind: self.reference.kind.clone(),
-            namespace: self.namespace.to_owned(),
-            name: name.clone(),
-        };
-        let live = workload::read(self.context, &key).await?;
-        let workload = live.and_then(|live| Workload::read(&live));
-        Ok(workload.map_or(Target::Missing, |it| Target::Workload(Box::new(it))))
     }
 
     /// Jobs always; Pods and target only where agents have not just said that they work.
@@ -274,75 +223,39 @@ impl Around<'_> {
             for number in 0..usize::try_from(total).unwrap_or(0) {
                 let job = names::backup_job(&name, number);
                 seen.jobs
-                    .extend(get::<Job>(self.context, self.namespace, &job).await?);
+                    .extend(reading::get::<Job>(self.context, self.namespace, &job).await?);
             }
             for job in seen.jobs.iter().filter(|job| is_over(job)) {
-                let selector = format!("batch.kubernetes.io/job-name={}", job.name_any());
-                let pods = self.list(&ListParams::default().labels(&selector)).await?;
-                seen.pods.extend(pods);
+                seen.pods
+                    .extend(reading::pods_of_job(self.context, job).await?);
             }
         }
         let status = session.status.clone().unwrap_or_default();
         if !needs_look(&status, total, now) {
             return Ok(());
         }
-        seen.target = self.target().await?;
+        seen.target = reading::target(self.context, self.namespace, self.reference).await?;
         let progress = status.targets.iter().flat_map(|target| &target.progress);
         for entry in progress {
-            let pod: Option<Pod> = get(self.context, self.namespace, &entry.pod).await?;
+            let pod: Option<Pod> = reading::get(self.context, self.namespace, &entry.pod).await?;
             seen.pods.extend(pod);
         }
         if self.is_job {
             for job in seen.jobs.iter().filter(|job| !is_over(job)) {
-                let selector = format!("batch.kubernetes.io/job-name={}", job.name_any());
-                let pods = self.list(&ListParams::default().labels(&selector)).await?;
-                seen.pods.extend(pods);
+                seen.pods
+                    .extend(reading::pods_of_job(self.context, job).await?);
             }
         }
         Ok(())
-    }
-
-    async fn list<K>(&self, parameters: &ListParams) -> Result<Vec<K>, ReconcileError>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + std::fmt::Debug
-            + DeserializeOwned,
-    {
-        let api: Api<K> = Api::namespaced(self.context.client(), self.namespace);
-        let list = api.list(parameters).await;
-        list.map(|list| list.items).map_err(ReconcileError::api(
-            "list",
-            format!("{} of {}", K::plural(&()), self.namespace),
-        ))
     }
 }
 
 /// Whether some work is done by nobody who has just said so.
 fn needs_look(status: &BackupSessionStatus, total: i32, now: Timestamp) -> bool {
-    let Some(target) = status.targets.first() else {
-        return true;
-    };
-    let is_fresh = |entry: &&api::v1beta1::HostProgress| {
-        let updated = entry.updated_at.as_ref().map(|time| time.0);
-        updated.is_some_and(|updated| now.duration_since(updated) < FRESH)
-    };
-    let working = target.progress.iter().filter(is_fresh).count();
-    let missing = usize::try_from(total)
-        .unwrap_or(0)
-        .saturating_sub(target.stats.len());
-    working < missing.max(1)
-}
-
-/// Whether a Job has ended, well or not.
-pub fn is_over(job: &Job) -> bool {
-    let conditions = job
-        .status
-        .iter()
-        .flat_map(|it| it.conditions.iter().flatten());
-    conditions
-        .into_iter()
-        .any(|it| it.status == "True" && matches!(it.type_.as_str(), "Complete" | "Failed"))
+    status
+        .targets
+        .first()
+        .is_none_or(|target| state::needs_look(&target.progress, target.stats.len(), total, now))
 }
 
 /// Whether a session was there first.

@@ -1,9 +1,6 @@
 //! What to do about a session, decided from what was read.
 
 use api::conditions::{Condition, ConditionStatus, condition_type as types, reason, set_condition};
-use api::k8s_openapi::api::batch::v1::Job;
-use api::k8s_openapi::api::coordination::v1::Lease;
-use api::k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use api::v1beta1::{BackupSession, BackupSessionStatus, BackupTargetStatus};
 use jiff::Timestamp;
@@ -14,7 +11,7 @@ use crate::ImageOptions;
 use crate::backup_session::observe::{Observation, is_open, target_of};
 use crate::backup_session::{close, start, watch};
 use crate::controller::Again;
-use crate::rbac::AccessObjects;
+use crate::preparation::Preparation;
 
 /// What to write, in this order.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,19 +30,6 @@ pub struct Plan {
     pub ended_jobs: Vec<String>,
     /// When to look again.
     pub again: Again,
-}
-
-/// What agents need before they begin.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Preparation {
-    /// Their rights.
-    pub access: AccessObjects,
-    /// By what they take turns.
-    pub lease: Option<Lease>,
-    /// Volume claims for interim data.
-    pub claims: Vec<PersistentVolumeClaim>,
-    /// The Jobs.
-    pub jobs: Vec<Job>,
 }
 
 /// A session with everything that decisions about it need.
@@ -113,7 +97,7 @@ pub fn plan(
         start::start(&case, status)
     };
     if plan.status.as_ref().is_none_or(|it| !phase_is_final(it)) {
-        plan.again = sooner(plan.again, until(deadline, now));
+        plan.again = plan.again.sooner(Again::at(deadline, now));
     }
     plan
 }
@@ -175,22 +159,6 @@ pub fn go_on(case: &Case<'_>, mut status: BackupSessionStatus, again: Again) -> 
         status: (status != case.status()).then_some(status),
         ended_jobs: Vec::new(),
         again,
-    }
-}
-
-/// How long until a moment.
-pub fn until(moment: Option<Timestamp>, now: Timestamp) -> Again {
-    let left = moment.map(|moment| moment.duration_since(now));
-    left.map_or(Again::OnChange, |left| {
-        Again::After(std::time::Duration::try_from(left).unwrap_or_default())
-    })
-}
-
-/// The one that comes first.
-pub fn sooner(left: Again, right: Again) -> Again {
-    match (left, right) {
-        (Again::After(left), Again::After(right)) => Again::After(left.min(right)),
-        (Again::OnChange, other) | (other, Again::OnChange) => other,
     }
 }
 

@@ -5,13 +5,10 @@ use std::time::Duration;
 use api::conditions::{
     Condition, ConditionStatus, condition_type as types, find_condition, reason, set_condition,
 };
-use api::k8s_openapi::api::batch::v1::Job;
-use api::k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
-use api::k8s_openapi::api::core::v1::PersistentVolumeClaim;
-use api::k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use api::k8s_openapi::api::coordination::v1::Lease;
 use api::v1beta1::{
-    BackupConfiguration, BackupInvokerPhase, BackupSession, BackupSessionStatus,
-    BackupTargetStatus, HostProgress, PostBackupAction, PreBackupAction, TargetRef,
+    BackupConfiguration, BackupInvokerPhase, BackupSessionStatus, BackupTargetStatus, HostProgress,
+    PostBackupAction, PreBackupAction, TargetRef,
 };
 use jiff::Timestamp;
 use kube_client::{Resource, ResourceExt};
@@ -22,15 +19,16 @@ use session::model::{self, Model};
 use session::{host, names};
 
 use crate::backup_session::close;
-use crate::backup_session::observe::{Target, is_older, is_open, target_of};
-use crate::backup_session::plan::{Case, Plan, Preparation, go_on, unexecuted};
+use crate::backup_session::observe::{is_older, is_open, target_of};
+use crate::backup_session::plan::{Case, Plan, go_on, unexecuted};
 use crate::controller::Again;
-use crate::failure::chain;
 use crate::inject::Invoker;
-use crate::job::{self, HostData, JobParts};
-use crate::pod_parts::Work;
+use crate::preparation::Preparation;
 use crate::rbac::{self, Access, Account, Mission};
+use crate::reading::Target;
 use crate::target::{self, Workload};
+
+mod jobs;
 
 /// How long after its creation a session waits for an invoker that is not there or not ready: both may have been
 /// applied together.
@@ -227,7 +225,7 @@ fn by_model(case: &Case<'_>, configuration: &BackupConfiguration) -> Decision {
     }
     match (model, workload) {
         (Model::Sidecar, Some(workload)) => by_sidecar(case, configuration, workload, reference),
-        _ => by_jobs(case, configuration, workload, reference),
+        _ => jobs::by_jobs(case, configuration, workload, reference),
     }
 }
 
@@ -251,7 +249,7 @@ fn by_sidecar(
             )),
         };
     }
-    let lease = lease(workload, &names::backup_lease(&reference), &me.namespace);
+    let lease = workload.lease(&names::backup_lease(&reference), &me.namespace);
     let account = Account::Existing(workload.account());
     let Some(access) = access(case, configuration, account, Some(&lease)) else {
         return no_repository(configuration);
@@ -274,85 +272,6 @@ fn no_repository(configuration: &BackupConfiguration) -> Decision {
         "the Repository {} does not exist",
         configuration.spec.repository.name
     ))
-}
-
-fn by_jobs(
-    case: &Case<'_>,
-    configuration: &BackupConfiguration,
-    workload: Option<&Workload>,
-    reference: TargetRef,
-) -> Decision {
-    let settings = configuration.spec.runtime_settings.as_ref();
-    let account = own_account(settings.and_then(|settings| settings.pod.as_ref()));
-    let Some(access) = access(case, configuration, account, None) else {
-        return no_repository(configuration);
-    };
-    let hosts = match hosts(case, configuration, workload) {
-        Ok(hosts) => hosts,
-        Err(error) => return Decision::Fail(chain(&error)),
-    };
-    let (mut jobs, mut claims) = (Vec::new(), Vec::new());
-    for (number, data) in hosts.iter().enumerate() {
-        let interim = interim(case.session, configuration, number);
-        match backup_job(case, configuration, (number, data), interim.as_ref()) {
-            Ok(job) => jobs.push(job),
-            Err(error) => return Decision::Fail(chain(&error)),
-        }
-        claims.extend(interim);
-    }
-    let names: Vec<String> = jobs.iter().map(ResourceExt::name_any).collect();
-    Decision::Go(Box::new(Ready {
-        total: i32::try_from(jobs.len()).unwrap_or(i32::MAX),
-        executor: format!("the work is done by {}", listed(&names)),
-        preparation: Preparation {
-            access,
-            lease: None,
-            claims,
-            jobs,
-        },
-        reference,
-    }))
-}
-
-fn listed(jobs: &[String]) -> String {
-    match jobs {
-        [job] => format!("the Job {job}"),
-        [first, .., last] => format!("the Jobs {first} to {last}"),
-        [] => "no Job".to_owned(),
-    }
-}
-
-fn hosts(
-    case: &Case<'_>,
-    configuration: &BackupConfiguration,
-    workload: Option<&Workload>,
-) -> Result<Vec<HostData>, job::JobError> {
-    let target = configuration.spec.target.clone().unwrap_or_default();
-    let alias = target.alias.as_deref();
-    let pods = &case.seen.pods;
-    match (workload, &case.seen.target) {
-        (Some(workload), _) => job::of_workload(
-            workload,
-            alias,
-            &target.volume_mounts,
-            (&case.seen.claims, pods),
-            Work::Backup,
-        ),
-        (None, Target::Claim(claim)) => {
-            let host = (Work::Backup, host::single_host(alias));
-            job::of_claim(claim, &target.volume_mounts, pods, host).map(|data| vec![data])
-        }
-        (None, _) => Ok(Vec::new()),
-    }
-}
-
-/// Whose account Jobs run as.
-pub fn own_account(pod: Option<&api::v1beta1::PodRuntimeSettings>) -> Account {
-    let pod = pod.cloned().unwrap_or_default();
-    match pod.service_account_name.filter(|name| !name.is_empty()) {
-        Some(name) => Account::Existing(name),
-        None => Account::Own(pod.service_account_annotations),
-    }
 }
 
 fn access(
@@ -380,109 +299,6 @@ fn access(
         has_exec,
         account,
     }))
-}
-
-/// An empty Lease that goes with the workload.
-pub fn lease(workload: &Workload, name: &str, namespace: &str) -> Lease {
-    Lease {
-        metadata: ObjectMeta {
-            name: Some(name.to_owned()),
-            namespace: Some(namespace.to_owned()),
-            labels: Some([(labels::MANAGED_BY.to_owned(), labels::MANAGER.to_owned())].into()),
-            owner_references: Some(vec![OwnerReference {
-                api_version: workload.api_version.clone(),
-                kind: workload.kind.clone(),
-                name: workload.name.clone(),
-                uid: workload.uid.clone(),
-                ..OwnerReference::default()
-            }]),
-            ..ObjectMeta::default()
-        },
-        spec: Some(LeaseSpec::default()),
-    }
-}
-
-/// The claim for interim data of one Job, which goes with the session.
-fn interim(
-    session: &BackupSession,
-    configuration: &BackupConfiguration,
-    number: usize,
-) -> Option<PersistentVolumeClaim> {
-    let template = configuration.spec.interim_volume_template.as_ref()?;
-    let suffix = template.metadata.name.as_deref().unwrap_or("interim");
-    let name = match number {
-        0 => format!("{}-{suffix}", session.name_any()),
-        number => format!("{}-{suffix}-{number}", session.name_any()),
-    };
-    let labels = labels::of_invoker(
-        Some(&template.metadata.labels),
-        &BackupConfiguration::kind(&()),
-        &configuration.name_any(),
-        Component::Backup,
-    );
-    Some(PersistentVolumeClaim {
-        metadata: ObjectMeta {
-            name: Some(names::shortened(&name, 253)),
-            namespace: session.namespace(),
-            labels: Some(labels),
-            annotations: Some(template.metadata.annotations.clone()),
-            owner_references: session.controller_owner_ref(&()).map(|owner| vec![owner]),
-            ..ObjectMeta::default()
-        },
-        spec: Some(template.spec.clone()),
-        status: None,
-    })
-}
-
-fn backup_job(
-    case: &Case<'_>,
-    configuration: &BackupConfiguration,
-    (number, data): (usize, &HostData),
-    interim: Option<&PersistentVolumeClaim>,
-) -> Result<Job, job::JobError> {
-    let session = case.session.name_any();
-    let namespace = configuration.namespace().unwrap_or_default();
-    let spec = &configuration.spec;
-    let args = [
-        "agent",
-        "backup",
-        "--session",
-        &session,
-        "--target-index",
-        "0",
-        "--host",
-        &data.host,
-    ];
-    let kind = BackupConfiguration::kind(&());
-    let name = configuration.name_any();
-    let user = configuration.metadata.labels.as_ref();
-    let account = match own_account(
-        spec.runtime_settings
-            .as_ref()
-            .and_then(|it| it.pod.as_ref()),
-    ) {
-        Account::Existing(name) => name,
-        Account::Own(_) => names::agent_role(&kind, &name),
-    };
-    let empty = api::v1alpha1::Repository::default();
-    let mut job = job::job(&JobParts {
-        name: names::backup_job(&session, number),
-        namespace: &namespace,
-        labels: labels::of_invoker(user, &kind, &name, Component::Backup),
-        owner: case.session.controller_owner_ref(&()),
-        work: Work::Backup,
-        args: args.iter().map(|&word| word.to_owned()).collect(),
-        image: case.image,
-        repository: case.seen.repository.as_deref().unwrap_or(&empty),
-        settings: spec.runtime_settings.as_ref(),
-        temp_dir: spec.temp_dir.as_ref(),
-        interim: interim.map(ResourceExt::name_any),
-        account,
-        data,
-    })?;
-    let host = (labels::HOST.to_owned(), data.host.clone());
-    job.metadata.annotations = Some([host].into());
-    Ok(job)
 }
 
 /// What a session that was made by hand lacks: labels by which sidecars find it, and its owner.

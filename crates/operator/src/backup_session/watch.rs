@@ -3,25 +3,19 @@
 use api::conditions::{
     Condition, ConditionStatus, condition_type as types, find_condition, reason, set_condition,
 };
-use api::k8s_openapi::api::batch::v1::Job;
-use api::k8s_openapi::api::core::v1::Pod;
-use api::v1beta1::{
-    BackupConfiguration, BackupSession, BackupSessionStatus, BackupTargetStatus, HostProgress,
-};
+use api::v1beta1::{BackupConfiguration, BackupSessionStatus, BackupTargetStatus, HostProgress};
 use jiff::Timestamp;
 use kube_client::ResourceExt;
-use session::disruption::{self, Judgement, PodState};
+use session::disruption::{self, Judgement};
 use session::model::{self, Model};
-use session::{labels, names, work};
+use session::{names, work};
 
 use crate::backup_session::close;
-use crate::backup_session::observe::{FRESH, Target, is_over};
-use crate::backup_session::plan::{Case, Plan, go_on, until};
+use crate::backup_session::plan::{Case, Plan, go_on};
 use crate::controller::Again;
+use crate::job::state::{host_of, is_over, last_report, state, trouble, while_fresh, why_over};
+use crate::reading::Target;
 use crate::target;
-
-/// The field manager of agents.
-const AGENT: &str = "stash-agent";
 
 /// Closes a session that is done or given up, and otherwise says when to look again.
 pub fn watch(case: &Case<'_>, status: BackupSessionStatus) -> Plan {
@@ -40,7 +34,7 @@ pub fn watch(case: &Case<'_>, status: BackupSessionStatus) -> Plan {
     };
     let watched = Watched::new(case, configuration, target);
     match watched.judge() {
-        Judgement::Wait(moment) => go_on(case, status, until(Some(moment), case.now)),
+        Judgement::Wait(moment) => go_on(case, status, Again::at(Some(moment), case.now)),
         Judgement::Disrupted(why) => disrupted(case, status, why),
     }
 }
@@ -82,7 +76,7 @@ impl<'a> Watched<'a> {
             target,
             alias: of_spec.and_then(|target| target.alias.as_deref()),
             is_job: model::backup_model(&configuration.spec, &namespace) == Ok(Model::Job),
-            since: last_report(case.session).map_or(started, |last| last.max(started)),
+            since: last_report(&case.session.metadata).map_or(started, |last| last.max(started)),
         }
     }
 
@@ -129,7 +123,7 @@ impl<'a> Watched<'a> {
     fn judge_host(&self, host: &str, entry: Option<&HostProgress>) -> Judgement {
         let judgement = disruption::judge(
             host,
-            entry.map(|entry| (entry, self.state(entry))),
+            entry.map(|entry| (entry, state(entry, &self.case.seen.pods, self.case.now))),
             self.can_resume(),
             self.since,
             self.case.now,
@@ -137,9 +131,7 @@ impl<'a> Watched<'a> {
         match (judgement, entry) {
             // An agent that has just said that it works need not be asked for before that is old.
             (Judgement::Wait(moment), Some(entry)) => {
-                let fresh = updated(entry).and_then(|it| it.checked_add(FRESH).ok());
-                let fresh = fresh.filter(|fresh| *fresh > self.case.now);
-                Judgement::Wait(fresh.map_or(moment, |fresh| fresh.min(moment)))
+                Judgement::Wait(while_fresh(moment, entry, self.case.now))
             }
             (Judgement::Disrupted(why), None) => Judgement::Disrupted(self.explained(why)),
             (judgement, _) => judgement,
@@ -173,20 +165,6 @@ impl<'a> Watched<'a> {
         match judgements.into_iter().next() {
             Some(judgement) => judgement,
             None => self.judge_host("that concludes the backup", None),
-        }
-    }
-
-    /// Whether the Pod of an entry is there. One that said so a moment ago is.
-    fn state(&self, entry: &HostProgress) -> PodState {
-        let is_fresh =
-            updated(entry).is_some_and(|updated| self.case.now.duration_since(updated) < FRESH);
-        let is_alive = |pod: &Pod| {
-            pod.metadata.uid.as_deref() == Some(entry.pod_uid.as_str()) && !has_ended(pod)
-        };
-        if is_fresh || self.case.seen.pods.iter().any(is_alive) {
-            PodState::Alive
-        } else {
-            PodState::Gone
         }
     }
 
@@ -265,97 +243,4 @@ fn first(judgements: impl Iterator<Item = Judgement>) -> Judgement {
         }
     }
     Judgement::Wait(next)
-}
-
-fn updated(entry: &HostProgress) -> Option<Timestamp> {
-    entry.updated_at.as_ref().map(|time| time.0)
-}
-
-fn host_of(job: &Job) -> Option<String> {
-    job.annotations().get(labels::HOST).cloned()
-}
-
-/// When an agent last wrote the session's status: the API server notes it.
-fn last_report(session: &BackupSession) -> Option<Timestamp> {
-    let fields = session.metadata.managed_fields.iter().flatten();
-    let of_agents = fields.filter(|field| field.manager.as_deref() == Some(AGENT));
-    of_agents
-        .filter_map(|field| field.time.as_ref().map(|time| time.0))
-        .max()
-}
-
-/// Whether a Pod has ended for good.
-fn has_ended(pod: &Pod) -> bool {
-    let phase = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.phase.as_deref());
-    matches!(phase, Some("Succeeded" | "Failed"))
-}
-
-/// Why a Job is over, as its Pod and Kubernetes say.
-fn why_over(job: &Job, pods: &[Pod]) -> String {
-    let name = job.name_any();
-    let of_job = pods.iter().find(|pod| {
-        let owners = pod.metadata.owner_references.iter().flatten();
-        owners.into_iter().any(|owner| owner.name == name)
-    });
-    let conditions = job
-        .status
-        .iter()
-        .flat_map(|it| it.conditions.iter().flatten());
-    let of_kubernetes = conditions
-        .into_iter()
-        .find(|it| it.status == "True" && it.type_ == "Failed")
-        .and_then(|it| it.message.clone());
-    let why = of_job.and_then(ending).or(of_kubernetes);
-    match why {
-        Some(why) => format!("the Job {name} ended before its host had reported: {why}"),
-        None => format!("the Job {name} ended before its host had reported"),
-    }
-}
-
-/// Why a Pod ended: evicted, killed, or by its own exit code.
-fn ending(pod: &Pod) -> Option<String> {
-    let status = pod.status.as_ref()?;
-    let name = pod.name_any();
-    if let Some(reason) = &status.reason {
-        let message = status.message.clone().unwrap_or_default();
-        let text = format!("the Pod {name} was ended by Kubernetes ({reason}) {message}");
-        return Some(text.trim_end().to_owned());
-    }
-    let containers = status.container_statuses.iter().flatten();
-    let ended = containers
-        .filter_map(|container| container.state.as_ref()?.terminated.as_ref())
-        .find(|ended| ended.exit_code != 0)?;
-    let reason = ended.reason.as_deref().unwrap_or("Error");
-    Some(format!(
-        "the Pod {name} ended with the exit code {} ({reason})",
-        ended.exit_code
-    ))
-}
-
-/// Why a Pod does not begin.
-fn trouble(pod: &Pod) -> Option<String> {
-    let status = pod.status.as_ref()?;
-    let name = pod.name_any();
-    let text = |reason: &str, message: Option<&String>| {
-        let message = message.map(String::as_str).unwrap_or_default();
-        let text = format!("the Pod {name} waits ({reason}) {message}");
-        text.trim_end().to_owned()
-    };
-    let conditions = status.conditions.iter().flatten();
-    let unscheduled = conditions
-        .into_iter()
-        .find(|it| it.type_ == "PodScheduled" && it.status == "False");
-    if let Some(condition) = unscheduled {
-        let reason = condition.reason.as_deref().unwrap_or("Unschedulable");
-        return Some(text(reason, condition.message.as_ref()));
-    }
-    let containers = status.container_statuses.iter().flatten();
-    let waiting = containers
-        .into_iter()
-        .find_map(|container| container.state.as_ref()?.waiting.as_ref())?;
-    let reason = waiting.reason.as_deref().unwrap_or("Waiting");
-    Some(text(reason, waiting.message.as_ref()))
 }

@@ -8,12 +8,15 @@ use kube_client::{Resource, ResourceExt};
 use session::labels::{self, Component};
 use session::{host, names};
 
+use crate::inject::Invoker;
 use crate::job::data::HostData;
 use crate::job::{claim_volume, nodes};
 
 const ORDINAL: &str = "${POD_ORDINAL}";
 /// Longest name of a volume in a Pod.
 const VOLUME_NAME_BYTES: usize = 63;
+/// Longest name of a claim.
+const CLAIM_NAME_BYTES: usize = 253;
 
 /// The claims of one replica and how a Job mounts them.
 #[derive(Debug, Clone, PartialEq)]
@@ -229,4 +232,40 @@ impl Claims {
         }
         Ok(())
     }
+}
+
+/// The claim for interim data of one Job, which goes with the session that owns it.
+pub fn interim<K>(
+    template: Option<&VolumeClaimTemplate>,
+    session: &K,
+    (invoker, component): (&Invoker, Component),
+    number: usize,
+) -> Option<PersistentVolumeClaim>
+where
+    K: Resource<DynamicType = ()>,
+{
+    let template = template?;
+    let suffix = template.metadata.name.as_deref().unwrap_or("interim");
+    let name = match number {
+        0 => format!("{}-{suffix}", session.name_any()),
+        number => format!("{}-{suffix}-{number}", session.name_any()),
+    };
+    let user = Some(&template.metadata.labels);
+    Some(PersistentVolumeClaim {
+        metadata: ObjectMeta {
+            name: Some(names::shortened(&name, CLAIM_NAME_BYTES)),
+            namespace: session.namespace(),
+            labels: Some(labels::of_invoker(
+                user,
+                &invoker.kind,
+                &invoker.name,
+                component,
+            )),
+            annotations: Some(template.metadata.annotations.clone()).filter(|all| !all.is_empty()),
+            owner_references: session.controller_owner_ref(&()).map(|owner| vec![owner]),
+            ..ObjectMeta::default()
+        },
+        spec: Some(template.spec.clone()),
+        status: None,
+    })
 }

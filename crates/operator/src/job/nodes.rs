@@ -5,6 +5,9 @@ use api::k8s_openapi::api::core::v1::{
     PersistentVolumeClaim, Pod,
 };
 
+use kube_client::ResourceExt;
+use session::labels;
+
 use crate::job::JobError;
 use crate::target::node_of;
 
@@ -50,7 +53,7 @@ pub(super) fn of_claim(
     let name = claim.metadata.name.as_deref().unwrap_or_default();
     let user = pods
         .iter()
-        .filter(|pod| uses(pod, name))
+        .filter(|pod| uses(pod, name) && !is_ours(pod))
         .find_map(|pod| Some((pod, node_of(pod)?)));
     match user {
         Some((pod, _)) if modes.contains(&"ReadWriteOncePod") => Err(JobError::InUse {
@@ -59,6 +62,11 @@ pub(super) fn of_claim(
         }),
         user => Ok(user.map(|(_, node)| node)),
     }
+}
+
+/// Our own Jobs do not stand in each other's way for good.
+fn is_ours(pod: &Pod) -> bool {
+    pod.labels().get(labels::MANAGED_BY).map(String::as_str) == Some(labels::MANAGER)
 }
 
 fn uses(pod: &Pod, claim: &str) -> bool {

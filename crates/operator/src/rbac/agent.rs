@@ -7,6 +7,7 @@ use api::k8s_openapi::api::core::v1::ServiceAccount;
 use api::k8s_openapi::api::rbac::v1::{PolicyRule, Role, RoleBinding, RoleRef, Subject};
 use api::k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use api::v1alpha1::Repository;
+use api::v1beta1::RuntimeSettings;
 use kube_client::{Resource, ResourceExt};
 use session::labels::{self, Component};
 use session::names;
@@ -33,6 +34,26 @@ pub enum Account {
     Existing(String),
     /// One of our own, with these annotations.
     Own(BTreeMap<String, String>),
+}
+
+impl Account {
+    /// Whose account Jobs run as, by what the user set for their Pods.
+    pub fn of_jobs(settings: Option<&RuntimeSettings>) -> Self {
+        let pod = settings.and_then(|settings| settings.pod.clone());
+        let pod = pod.unwrap_or_default();
+        match pod.service_account_name.filter(|name| !name.is_empty()) {
+            Some(name) => Self::Existing(name),
+            None => Self::Own(pod.service_account_annotations),
+        }
+    }
+
+    /// Its name, for the agents of an invoker.
+    pub fn name(&self, invoker: &Invoker) -> String {
+        match self {
+            Self::Existing(name) => name.clone(),
+            Self::Own(_) => names::agent_role(&invoker.kind, &invoker.name),
+        }
+    }
 }
 
 /// Whom rights are given, and on what.
@@ -72,10 +93,7 @@ pub struct AccessObjects {
 impl Access<'_> {
     /// The name of the account.
     pub fn account_name(&self) -> String {
-        match &self.account {
-            Account::Existing(name) => name.clone(),
-            Account::Own(_) => names::agent_role(&self.invoker.kind, &self.invoker.name),
-        }
+        self.account.name(self.invoker)
     }
 
     fn is_foreign(&self) -> bool {

@@ -110,7 +110,11 @@ pub fn restore_claims(stores: &Stores, workload: &WorkloadKey) -> Vec<Arc<Restor
             && it.metadata.deletion_timestamp.is_none()
             && target_of_restore(it).as_ref() == Some(workload)
     };
-    newest_first(stores.restores.state_filter(is_claim))
+    let mut claims = newest_first(stores.restores.state_filter(is_claim));
+    claims.sort_by_key(|it| {
+        session::restore::precedence(it.status.as_ref().and_then(|status| status.phase))
+    });
+    claims
 }
 
 /// The newest by creation; of two of the same second the one whose name comes last.

@@ -9,7 +9,7 @@ use session::labels;
 
 use super::*;
 use crate::backup_session::news;
-use crate::backup_session::observe::Target;
+use crate::reading::Target;
 use crate::target::Workload;
 
 const CREATED: &str = "2026-01-02T10:00:00Z";

@@ -1,0 +1,153 @@
+//! What Jobs and Pods say about their end, or why they do not begin.
+
+use api::k8s_openapi::api::batch::v1::Job;
+use api::k8s_openapi::api::core::v1::Pod;
+use api::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use api::v1beta1::HostProgress;
+use jiff::{SignedDuration, Timestamp};
+use kube_client::ResourceExt;
+use session::disruption::PodState;
+use session::labels;
+
+/// The field manager of agents.
+const AGENT: &str = "stash-agent";
+
+/// A Pod that said so a moment ago works; it is not asked for. Pods say so every 30 seconds.
+pub const FRESH: SignedDuration = SignedDuration::from_secs(75);
+
+/// When a Pod said last that it works.
+pub fn updated(entry: &HostProgress) -> Option<Timestamp> {
+    entry.updated_at.as_ref().map(|time| time.0)
+}
+
+/// Whether a Pod said a moment ago that it works.
+pub fn is_fresh(entry: &HostProgress, now: Timestamp) -> bool {
+    updated(entry).is_some_and(|updated| now.duration_since(updated) < FRESH)
+}
+
+/// Whether fewer Pods show that they work than hosts are missing.
+pub fn needs_look(progress: &[HostProgress], reported: usize, total: i32, now: Timestamp) -> bool {
+    let working = progress.iter().filter(|entry| is_fresh(entry, now)).count();
+    let missing = usize::try_from(total).unwrap_or(0).saturating_sub(reported);
+    working < missing.max(1)
+}
+
+/// Whether the Pod of an entry is there. One that said so a moment ago is.
+pub fn state(entry: &HostProgress, pods: &[Pod], now: Timestamp) -> PodState {
+    let is_alive =
+        |pod: &Pod| pod.metadata.uid.as_deref() == Some(entry.pod_uid.as_str()) && !has_ended(pod);
+    if is_fresh(entry, now) || pods.iter().any(is_alive) {
+        PodState::Alive
+    } else {
+        PodState::Gone
+    }
+}
+
+/// Waits no longer than until what an agent said is old.
+pub fn while_fresh(moment: Timestamp, entry: &HostProgress, now: Timestamp) -> Timestamp {
+    let fresh = updated(entry).and_then(|it| it.checked_add(FRESH).ok());
+    fresh
+        .filter(|fresh| *fresh > now)
+        .map_or(moment, |fresh| fresh.min(moment))
+}
+
+/// Whether a Job has ended, well or not.
+pub fn is_over(job: &Job) -> bool {
+    let conditions = job
+        .status
+        .iter()
+        .flat_map(|it| it.conditions.iter().flatten());
+    conditions
+        .into_iter()
+        .any(|it| it.status == "True" && matches!(it.type_.as_str(), "Complete" | "Failed"))
+}
+
+/// When an agent last wrote the session's status: the API server notes it.
+pub fn last_report(session: &ObjectMeta) -> Option<Timestamp> {
+    let fields = session.managed_fields.iter().flatten();
+    let of_agents = fields.filter(|field| field.manager.as_deref() == Some(AGENT));
+    of_agents
+        .filter_map(|field| field.time.as_ref().map(|time| time.0))
+        .max()
+}
+
+/// The host that a Job works as.
+pub fn host_of(job: &Job) -> Option<String> {
+    job.annotations().get(labels::HOST).cloned()
+}
+
+/// Whether a Pod has ended for good.
+fn has_ended(pod: &Pod) -> bool {
+    let phase = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+/// Why a Job is over, as its Pod and Kubernetes say.
+pub fn why_over(job: &Job, pods: &[Pod]) -> String {
+    let name = job.name_any();
+    let of_job = pods.iter().find(|pod| {
+        let owners = pod.metadata.owner_references.iter().flatten();
+        owners.into_iter().any(|owner| owner.name == name)
+    });
+    let conditions = job
+        .status
+        .iter()
+        .flat_map(|it| it.conditions.iter().flatten());
+    let of_kubernetes = conditions
+        .into_iter()
+        .find(|it| it.status == "True" && it.type_ == "Failed")
+        .and_then(|it| it.message.clone());
+    let why = of_job.and_then(ending).or(of_kubernetes);
+    match why {
+        Some(why) => format!("the Job {name} ended before its host had reported: {why}"),
+        None => format!("the Job {name} ended before its host had reported"),
+    }
+}
+
+/// Why a Pod ended: evicted, killed, or by its own exit code.
+fn ending(pod: &Pod) -> Option<String> {
+    let status = pod.status.as_ref()?;
+    let name = pod.name_any();
+    if let Some(reason) = &status.reason {
+        let message = status.message.clone().unwrap_or_default();
+        let text = format!("the Pod {name} was ended by Kubernetes ({reason}) {message}");
+        return Some(text.trim_end().to_owned());
+    }
+    let containers = status.container_statuses.iter().flatten();
+    let ended = containers
+        .filter_map(|container| container.state.as_ref()?.terminated.as_ref())
+        .find(|ended| ended.exit_code != 0)?;
+    let reason = ended.reason.as_deref().unwrap_or("Error");
+    Some(format!(
+        "the Pod {name} ended with the exit code {} ({reason})",
+        ended.exit_code
+    ))
+}
+
+/// Why a Pod does not begin.
+pub fn trouble(pod: &Pod) -> Option<String> {
+    let status = pod.status.as_ref()?;
+    let name = pod.name_any();
+    let text = |reason: &str, message: Option<&String>| {
+        let message = message.map(String::as_str).unwrap_or_default();
+        let text = format!("the Pod {name} waits ({reason}) {message}");
+        text.trim_end().to_owned()
+    };
+    let conditions = status.conditions.iter().flatten();
+    let unscheduled = conditions
+        .into_iter()
+        .find(|it| it.type_ == "PodScheduled" && it.status == "False");
+    if let Some(condition) = unscheduled {
+        let reason = condition.reason.as_deref().unwrap_or("Unschedulable");
+        return Some(text(reason, condition.message.as_ref()));
+    }
+    let containers = status.container_statuses.iter().flatten();
+    let waiting = containers
+        .into_iter()
+        .find_map(|container| container.state.as_ref()?.waiting.as_ref())?;
+    let reason = waiting.reason.as_deref().unwrap_or("Waiting");
+    Some(text(reason, waiting.message.as_ref()))
+}

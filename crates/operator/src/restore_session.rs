@@ -1,0 +1,102 @@
+//! RestoreSessions: checked, started, watched and closed. What is restored is the work of the agents.
+//!
+//! A workload is restored by an init container, which [`crate::workload`] puts in when the conditions that are written
+//! here say that everything is there; its Pods start when their host has its data. Volume claims, claims made from
+//! templates, and workloads by request are restored by Jobs.
+//!
+//! What the user can still put right keeps a restore Pending. A restore by Jobs that failed is over; an init container
+//! tries again until it succeeds, so that a failed restore of a workload may still succeed (decision 10).
+
+use std::sync::Arc;
+
+use api::k8s_openapi::api::batch::v1::Job;
+use api::v1beta1::RestoreSession;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use kube_client::Api;
+use kube_runtime::reflector::ObjectRef;
+use kube_runtime::{Controller, watcher};
+use session::labels::{self, Component};
+use tokio_util::sync::CancellationToken;
+
+use crate::context::Context;
+use crate::controller::{Again, drive};
+use crate::failure::ReconcileError;
+use crate::stores::{Stores, Touched};
+use crate::told::Told;
+
+mod apply;
+mod conditions;
+mod news;
+mod observe;
+mod plan;
+mod start;
+mod watch;
+
+/// What every pass is given.
+#[derive(Debug)]
+struct Passing {
+    stores: Arc<Stores>,
+    told: Told,
+}
+
+/// The controller.
+pub fn controller(
+    context: &Arc<Context>,
+    stores: &Arc<Stores>,
+    stop: &CancellationToken,
+) -> BoxFuture<'static, ()> {
+    let api: Api<RestoreSession> = Api::all(context.client());
+    let jobs: Api<Job> = Api::all(context.client());
+    let selector = format!("{}={}", labels::COMPONENT, Component::Restore.as_str());
+    let controller = Controller::new(api, watcher::Config::default())
+        .owns(jobs, watcher::Config::default().labels(&selector));
+    let (concerned, all) = (Arc::clone(stores), Arc::clone(stores));
+    let listening = stores.listen(
+        move |change: &Touched| {
+            let concerned = concerned
+                .restores
+                .state_filter(|it| observe::concerns(change, it));
+            references(&concerned)
+        },
+        move || references(&all.restores.state()),
+    );
+    let passing = Arc::new(Passing {
+        stores: Arc::clone(stores),
+        told: Told::default(),
+    });
+    drive(
+        "restoresession",
+        controller.reconcile_on(listening),
+        Arc::clone(context),
+        stop.clone(),
+        move |restore, context| {
+            let passing = Arc::clone(&passing);
+            async move { pass(&restore, &context, &passing).await }
+        },
+    )
+    .boxed()
+}
+
+fn references(objects: &[Arc<RestoreSession>]) -> Vec<ObjectRef<RestoreSession>> {
+    objects
+        .iter()
+        .map(|object| ObjectRef::from_obj(object.as_ref()))
+        .collect()
+}
+
+/// Brings one RestoreSession a step further.
+async fn pass(
+    restore: &RestoreSession,
+    context: &Context,
+    passing: &Passing,
+) -> Result<Again, ReconcileError> {
+    if restore.metadata.deletion_timestamp.is_some() {
+        return Ok(Again::OnChange);
+    }
+    passing.stores.ready().await;
+    let now = jiff::Timestamp::now();
+    let observation = observe::observe(restore, context, &passing.stores).await?;
+    let plan = plan::plan(restore, &observation, &context.options.image, now);
+    apply::apply(context, passing, restore, plan).await
+}

@@ -1,0 +1,109 @@
+//! Writes what was decided about a RestoreSession.
+
+use api::k8s_openapi::api::batch::v1::Job;
+use api::v1beta1::{RestoreSession, RestoreSessionStatus};
+use kube_client::api::PostParams;
+use kube_client::{Api, ResourceExt};
+
+use crate::FIELD_MANAGER;
+use crate::context::Context;
+use crate::controller::{Again, named, reference};
+use crate::failure::{ReconcileError, chain};
+use crate::restore_session::plan::{Case, Plan, Way, way};
+use crate::restore_session::{Passing, news, observe, start};
+use crate::{preparation, writing};
+
+/// Carries a plan out. What agents need is there before the status on which they begin.
+pub async fn apply(
+    context: &Context,
+    passing: &Passing,
+    restore: &RestoreSession,
+    plan: Plan,
+) -> Result<Again, ReconcileError> {
+    let Plan {
+        preparation,
+        mut status,
+        ended_jobs,
+        mut has_to_ask_again,
+        again,
+    } = plan;
+    if let Some(preparation) = preparation {
+        match preparation::prepare(context, *preparation).await {
+            Err(error) if error.is_refusal() => {
+                let failed = refused(context, passing, restore, &error).await?;
+                (status, has_to_ask_again) = (failed.status, failed.has_to_ask_again);
+            }
+            result => result?,
+        }
+    }
+    if let Some(status) = &status {
+        write_status(context, restore, status).await?;
+    }
+    let namespace = restore.namespace().unwrap_or_default();
+    for job in &ended_jobs {
+        writing::remove::<Job>(context, &namespace, job).await?;
+    }
+    let shown = status
+        .or_else(|| restore.status.clone())
+        .unwrap_or_default();
+    let uid = restore.uid().unwrap_or_default();
+    let all = news::of_restore(restore, &shown);
+    for news in passing.told.unknown(&uid, all, news::ended(&shown)) {
+        context.events.tell(&reference(restore), &news).await;
+    }
+    let key = format!("what {} needs", named(restore));
+    if has_to_ask_again {
+        return Ok(again.sooner(Again::After(context.delays.after_failure(&key))));
+    }
+    context.delays.forget(&key);
+    Ok(again)
+}
+
+/// The API server refuses what the restore needs: said in the status, and tried again.
+async fn refused(
+    context: &Context,
+    passing: &Passing,
+    restore: &RestoreSession,
+    error: &ReconcileError,
+) -> Result<Plan, ReconcileError> {
+    let seen = observe::observe(restore, context, &passing.stores).await?;
+    let case = Case {
+        restore,
+        way: way(restore).unwrap_or(Way::Init),
+        seen: &seen,
+        image: &context.options.image,
+        now: jiff::Timestamp::now(),
+    };
+    let why = format!(
+        "the API server refuses what the restore needs: {}",
+        chain(error)
+    );
+    let status = restore.status.clone().unwrap_or_default();
+    Ok(start::refused(&case, status, &why))
+}
+
+/// The version that was read goes along: what agents wrote meanwhile is not lost, and the next pass decides anew.
+async fn write_status(
+    context: &Context,
+    restore: &RestoreSession,
+    status: &RestoreSessionStatus,
+) -> Result<(), ReconcileError> {
+    let namespace = restore.namespace().unwrap_or_default();
+    let api: Api<RestoreSession> = Api::namespaced(context.client(), &namespace);
+    let mut object = restore.clone();
+    object.status = Some(status.clone());
+    object.metadata.managed_fields = None;
+    let options = PostParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    };
+    api.replace_status(&restore.name_any(), &options, &object)
+        .await
+        .map(|_| ())
+        .map_err(ReconcileError::api("update the status of", named(restore)))?;
+    let before = restore.status.as_ref().and_then(|status| status.phase);
+    if status.phase != before {
+        tracing::info!(restore = named(restore), phase = ?status.phase, "a restore went on");
+    }
+    Ok(())
+}

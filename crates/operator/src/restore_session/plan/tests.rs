@@ -1,0 +1,337 @@
+use std::sync::Arc;
+
+use api::k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use api::v1beta1::RestorePhase as Phase;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::backup_configuration::Presence;
+use crate::inject::Invoker;
+use crate::reading::Target;
+use crate::restore_session::news;
+use crate::target::Workload;
+use crate::workload::PartOutcome;
+
+const CREATED: &str = "2026-01-02T10:00:00Z";
+
+fn at(seconds: i64) -> Timestamp {
+    CREATED.parse::<Timestamp>().unwrap() + SignedDuration::from_secs(seconds)
+}
+
+fn merge(into: &mut Value, changes: &Value) {
+    match (into, changes) {
+        (Value::Object(into), Value::Object(changes)) => {
+            for (name, value) in changes {
+                merge(into.entry(name).or_insert(Value::Null), value);
+            }
+        }
+        (into, changes) => *into = changes.clone(),
+    }
+}
+
+fn restore(changes: &Value) -> RestoreSession {
+    let mut object = json!({
+        "metadata": {
+            "name": "back", "namespace": "shop", "uid": "u", "generation": 1,
+            "creationTimestamp": CREATED,
+        },
+        "spec": {
+            "repository": { "name": "repo" },
+            "target": {
+                "ref": { "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db" },
+                "volumeMounts": [{ "name": "data", "mountPath": "/data" }],
+            },
+            "timeOut": "1h",
+        },
+    });
+    merge(&mut object, changes);
+    serde_json::from_value(object).unwrap()
+}
+
+fn on_claim() -> RestoreSession {
+    restore(&json!({ "spec": { "target": {
+        "ref": { "kind": "PersistentVolumeClaim", "name": "files" },
+    } } }))
+}
+
+fn me() -> Invoker {
+    Invoker {
+        kind: "RestoreSession".to_owned(),
+        namespace: "shop".to_owned(),
+        name: "back".to_owned(),
+    }
+}
+
+fn seen() -> Observation {
+    let repository = json!({
+        "metadata": { "name": "repo", "namespace": "shop" },
+        "spec": { "backend": {
+            "storageSecretName": "keys", "s3": { "endpoint": "minio", "bucket": "b" },
+        } },
+    });
+    let workload = Workload::read(&json!({
+        "apiVersion": "apps/v1", "kind": "StatefulSet",
+        "metadata": { "name": "db", "uid": "w" },
+        "spec": { "replicas": 2, "template": { "spec": { "containers": [{ "name": "db" }] } } },
+    }));
+    Observation {
+        repository_name: "shop/repo".to_owned(),
+        repository: Some(Arc::new(serde_json::from_value(repository).unwrap())),
+        is_allowed: true,
+        secret: Some(Presence::Present),
+        target: Target::Workload(Box::new(workload.unwrap())),
+        winner: Some(me()),
+        init: None,
+        jobs: Vec::new(),
+        pods: Vec::new(),
+        claims: Vec::new(),
+    }
+}
+
+fn claim(name: &str) -> PersistentVolumeClaim {
+    serde_json::from_value(json!({
+        "metadata": { "name": name }, "spec": { "accessModes": ["ReadWriteOnce"] },
+    }))
+    .unwrap()
+}
+
+fn decide(restore: &RestoreSession, seen: &Observation, seconds: i64) -> Plan {
+    let image = ImageOptions {
+        name: "stash:1".to_owned(),
+        pull_policy: "IfNotPresent".to_owned(),
+        pull_secrets: Vec::new(),
+    };
+    plan(restore, seen, &image, at(seconds))
+}
+
+fn phase_of(plan: &Plan) -> Phase {
+    plan.status.as_ref().unwrap().phase.unwrap()
+}
+
+fn message(plan: &Plan, type_: &str) -> String {
+    let conditions = &plan.status.as_ref().unwrap().conditions;
+    let condition = find_condition(conditions, type_).unwrap();
+    condition.message.clone().unwrap()
+}
+
+fn end(restore: &RestoreSession, plan: &Plan) -> String {
+    let news = news::of_restore(restore, plan.status.as_ref().unwrap());
+    let last = news.last().unwrap();
+    format!("{}: {}", last.reason, last.message)
+}
+
+fn after(restore: &RestoreSession, plan: &Plan, changes: &Value) -> RestoreSession {
+    let mut object = serde_json::to_value(restore).unwrap();
+    object["status"] = serde_json::to_value(plan.status.as_ref().unwrap()).unwrap();
+    merge(&mut object["status"], changes);
+    serde_json::from_value(object).unwrap()
+}
+
+fn hosts(hosts: &[(&str, &str)]) -> Value {
+    let stats: Vec<Value> = hosts
+        .iter()
+        .map(|(host, phase)| json!({ "hostname": host, "phase": phase }))
+        .collect();
+    json!({ "stats": stats, "progress": [] })
+}
+
+#[test]
+fn a_workload_is_restored_host_by_host() {
+    let new = restore(&json!({}));
+    let mut seen = seen();
+    let checked = decide(&new, &seen, 1);
+    assert_eq!(phase_of(&checked), Phase::Pending);
+    let preparation = checked.preparation.as_ref().unwrap();
+    assert!(
+        preparation.lease.is_some(),
+        "rights come before the conditions"
+    );
+    assert!(holds(
+        checked.status.as_ref().unwrap(),
+        types::RESTORE_TARGET_FOUND
+    ));
+    assert_eq!(checked.status.as_ref().unwrap().total_hosts, None);
+
+    seen.init = Some(PartOutcome::Present(me()));
+    let injected = decide(&after(&new, &checked, &json!({})), &seen, 2);
+    assert_eq!(phase_of(&injected), Phase::Running);
+    assert_eq!(injected.status.as_ref().unwrap().total_hosts, Some(2));
+    let one = after(&new, &injected, &hosts(&[("host-1", "Succeeded")]));
+    assert_eq!(decide(&one, &seen, 30).status, None);
+    let both = after(
+        &new,
+        &injected,
+        &hosts(&[("host-1", "Succeeded"), ("host-0", "Succeeded")]),
+    );
+    let done = decide(&both, &seen, 90);
+    assert_eq!(phase_of(&done), Phase::Succeeded);
+    assert_eq!(
+        end(&both, &done),
+        "RestoreSucceeded: the restore back succeeded in 1m30s"
+    );
+    let over = after(&both, &done, &json!({}));
+    assert_eq!(decide(&over, &seen, 9999), nothing(Again::OnChange));
+}
+
+#[test]
+fn a_failed_init_container_may_still_succeed_and_a_failed_job_may_not() {
+    let mut seen = seen();
+    seen.init = Some(PartOutcome::Present(me()));
+    let new = restore(&json!({}));
+    let started = decide(&new, &seen, 1);
+    let both = hosts(&[("host-0", "Failed"), ("host-1", "Succeeded")]);
+    let failed = decide(&after(&new, &started, &both), &seen, 5);
+    assert_eq!(phase_of(&failed), Phase::Failed);
+    insta::assert_snapshot!(end(&new, &failed));
+    let both = hosts(&[("host-0", "Succeeded"), ("host-1", "Succeeded")]);
+    let healed = decide(&after(&new, &failed, &both), &seen, 9);
+    assert_eq!(phase_of(&healed), Phase::Succeeded);
+
+    let new = on_claim();
+    seen.target = Target::Claim(Box::new(claim("files")));
+    let started = decide(&new, &seen, 1);
+    assert_eq!(phase_of(&started), Phase::Running);
+    let jobs = started.preparation.clone().unwrap().jobs;
+    assert_eq!(jobs[0].name_any(), "stash-restore-back-0");
+    let failed = decide(
+        &after(&new, &started, &hosts(&[("host-0", "Failed")])),
+        &seen,
+        5,
+    );
+    assert_eq!(phase_of(&failed), Phase::Failed);
+    let healed = after(&new, &failed, &hosts(&[("host-0", "Succeeded")]));
+    assert_eq!(decide(&healed, &seen, 9).status, None);
+}
+
+#[test]
+fn what_is_missing_or_wrong_is_said_and_heals() {
+    let new = restore(&json!({}));
+    let mut broken = seen();
+    broken.repository = None;
+    broken.secret = None;
+    let waiting = decide(&new, &broken, 1);
+    assert_eq!(phase_of(&waiting), Phase::Pending);
+    assert!(waiting.has_to_ask_again && waiting.preparation.is_none());
+    let found = decide(&after(&new, &waiting, &json!({})), &seen(), 2);
+    assert!(found.preparation.is_some());
+
+    let mut no_secret = seen();
+    no_secret.secret = Some(Presence::Missing);
+    assert!(decide(&new, &no_secret, 1).preparation.is_none());
+    let mut forbidden = seen();
+    forbidden.is_allowed = false;
+    assert_eq!(phase_of(&decide(&new, &forbidden, 1)), Phase::Invalid);
+
+    let rules = json!({ "spec": { "target": { "rules": [
+        { "targetHosts": ["host-0"], "snapshots": ["latest"] },
+        { "targetHosts": ["host-0"] },
+        {}, {},
+    ] } } });
+    let invalid = decide(&restore(&rules), &seen(), 1);
+    assert_eq!(phase_of(&invalid), Phase::Invalid);
+    insta::assert_snapshot!(message(&invalid, types::VALIDATION_PASSED));
+    let valid = after(&new, &invalid, &json!({}));
+    assert_eq!(phase_of(&decide(&valid, &seen(), 2)), Phase::Pending);
+}
+
+#[test]
+fn two_restores_of_one_workload_do_not_run_at_once() {
+    let mut seen = seen();
+    let other = Invoker {
+        name: "other".to_owned(),
+        ..me()
+    };
+    seen.winner = Some(other.clone());
+    seen.init = Some(PartOutcome::Present(other));
+    let waiting = decide(&restore(&json!({})), &seen, 1);
+    assert_eq!(phase_of(&waiting), Phase::Pending);
+    insta::assert_snapshot!(message(&waiting, types::STASH_INIT_CONTAINER_INJECTED));
+}
+
+fn templates() -> RestoreSession {
+    restore(&json!({ "spec": { "target": {
+        "ref": null,
+        "replicas": 2,
+        "volumeClaimTemplates": [{
+            "metadata": { "name": "data-${POD_ORDINAL}" },
+            "spec": { "accessModes": ["ReadWriteOnce"] },
+        }],
+    } } }))
+}
+
+#[test]
+fn claims_of_templates_are_made_with_a_job_each_unless_they_are_somebody_elses() {
+    let new = templates();
+    let mut seen = seen();
+    seen.target = Target::NotAsked;
+    let started = decide(&new, &seen, 1);
+    assert_eq!(phase_of(&started), Phase::Running);
+    let preparation = started.preparation.unwrap();
+    assert_eq!((preparation.claims.len(), preparation.jobs.len()), (2, 2));
+    // A crash before the status was written: the claims are there and ours.
+    seen.claims.clone_from(&preparation.claims);
+    assert_eq!(phase_of(&decide(&new, &seen, 1)), Phase::Running);
+    seen.claims = vec![claim("data-1")];
+    let refused = decide(&new, &seen, 1);
+    assert_eq!(phase_of(&refused), Phase::Pending);
+    assert!(refused.preparation.is_none() && refused.has_to_ask_again);
+    insta::assert_snapshot!(message(&refused, types::RESTORE_JOB_CREATED));
+}
+
+#[test]
+fn a_job_that_is_gone_or_failed_fails_its_host() {
+    let new = templates();
+    let mut seen = seen();
+    seen.target = Target::NotAsked;
+    let started = decide(&new, &seen, 1);
+    let jobs = started.preparation.clone().unwrap().jobs;
+    let running = after(&new, &started, &json!({}));
+    seen.jobs = jobs.clone();
+    assert_eq!(decide(&running, &seen, 60).status, None);
+    let mut failed = jobs[0].clone();
+    failed.status = serde_json::from_value(json!({ "conditions": [
+        { "type": "Failed", "status": "True", "message": "backoff limit" },
+    ] }))
+    .unwrap();
+    seen.jobs = vec![failed];
+    let over = decide(&running, &seen, 60);
+    assert_eq!(phase_of(&over), Phase::Failed);
+    let status = over.status.as_ref().unwrap();
+    let lines: Vec<String> = status
+        .stats
+        .iter()
+        .map(|it| format!("{}: {}", it.hostname, it.error.clone().unwrap_or_default()))
+        .collect();
+    insta::assert_snapshot!(lines.join("\n"));
+}
+
+#[test]
+fn a_restore_that_takes_too_long_fails_and_its_jobs_end() {
+    let new = on_claim();
+    let mut seen = seen();
+    seen.target = Target::Claim(Box::new(claim("files")));
+    let started = decide(&new, &seen, 1);
+    seen.jobs = started.preparation.clone().unwrap().jobs;
+    let running = after(&new, &started, &json!({}));
+    let late = decide(&running, &seen, 3600);
+    assert_eq!(phase_of(&late), Phase::Failed);
+    assert_eq!(late.ended_jobs, ["stash-restore-back-0"]);
+    insta::assert_snapshot!(end(&running, &late));
+    let in_time = after(&new, &started, &hosts(&[("host-0", "Succeeded")]));
+    assert_eq!(phase_of(&decide(&in_time, &seen, 3600)), Phase::Succeeded);
+}
+
+#[test]
+fn a_pod_that_never_starts_fails_its_host_until_it_does() {
+    let mut seen = seen();
+    seen.init = Some(PartOutcome::Present(me()));
+    let new = restore(&json!({}));
+    let started = decide(&new, &seen, 0);
+    let one = after(&new, &started, &hosts(&[("host-1", "Succeeded")]));
+    assert_eq!(decide(&one, &seen, 599).status, None);
+    let given_up = decide(&one, &seen, 600);
+    assert_eq!(phase_of(&given_up), Phase::Failed);
+    let both = hosts(&[("host-1", "Succeeded"), ("host-0", "Succeeded")]);
+    let healed = decide(&after(&new, &given_up, &both), &seen, 700);
+    assert_eq!(phase_of(&healed), Phase::Succeeded);
+}

@@ -1,0 +1,302 @@
+//! What agents need for a restore, and whether they have it.
+
+use std::time::Duration;
+
+use api::conditions::{Condition, ConditionStatus, condition_type as types, reason, set_condition};
+use api::k8s_openapi::api::batch::v1::Job;
+use api::k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use api::v1alpha1::Repository;
+use api::v1beta1::{RestoreSessionStatus, RestoreTarget};
+use kube_client::{Resource, ResourceExt};
+use session::labels::{self, Component};
+use session::{host, names};
+
+use crate::controller::Again;
+use crate::failure::chain;
+use crate::inject::Invoker;
+use crate::job::{self, HostData, JobParts};
+use crate::pod_parts::Work;
+use crate::preparation::Preparation;
+use crate::rbac::{self, Access, AccessObjects, Account, Mission};
+use crate::reading::Target;
+use crate::restore_session::plan::{Case, Plan, Way, go_on};
+use crate::target::Workload;
+use crate::workload::PartOutcome;
+
+/// How soon a workload without Pods is looked at again.
+const SCALED_DOWN: Duration = Duration::from_secs(30);
+
+/// Starts, or says what it waits for.
+pub fn start(case: &Case<'_>, status: RestoreSessionStatus) -> Plan {
+    let Some(repository) = case.seen.repository.as_deref() else {
+        return go_on(case, status, Again::OnChange);
+    };
+    match (case.way, &case.seen.target) {
+        (Way::Init, Target::Workload(workload)) => by_init(case, status, workload, repository),
+        (Way::Init, _) => go_on(case, status, Again::OnChange),
+        _ => by_jobs(case, status, repository),
+    }
+}
+
+/// The rights are there before the conditions, on which the init container is put in.
+fn by_init(
+    case: &Case<'_>,
+    mut status: RestoreSessionStatus,
+    workload: &Workload,
+    repository: &Repository,
+) -> Plan {
+    let me = Invoker::of(case.restore);
+    let lease = workload.lease(&lease_name(case), &me.namespace);
+    let account = Account::Existing(workload.account());
+    let preparation = Preparation {
+        access: access(case, repository, account, Some(lease.name_any())),
+        lease: Some(lease),
+        claims: Vec::new(),
+        jobs: Vec::new(),
+    };
+    let mut again = Again::OnChange;
+    let injected = match (&case.seen.winner, &case.seen.init) {
+        (Some(winner), _) if *winner != me => Err(format!(
+            "the {} is being restored by the RestoreSession {}; it is this one's turn when that one is done or deleted",
+            workload.describe(),
+            winner.name
+        )),
+        (_, Some(PartOutcome::Failed(invoker, why))) if *invoker == me => Err(why.clone()),
+        (_, Some(PartOutcome::Present(invoker))) if *invoker == me => Ok(Some(())),
+        _ => Ok(None),
+    };
+    match injected {
+        Ok(Some(())) => {
+            let message = format!(
+                "the Pod template of the {} has the init container",
+                workload.describe()
+            );
+            set(case, &mut status, injected_condition(true, message.clone()));
+            if workload.total_hosts() == 0 {
+                // It restores when there are Pods.
+                again = Again::After(SCALED_DOWN);
+            } else {
+                status.total_hosts = Some(workload.total_hosts());
+                set(case, &mut status, ensured(message));
+            }
+        }
+        Ok(None) => {}
+        Err(why) => set(case, &mut status, injected_condition(false, why)),
+    }
+    Plan {
+        preparation: Some(Box::new(preparation)),
+        ..go_on(case, status, again)
+    }
+}
+
+fn set(case: &Case<'_>, status: &mut RestoreSessionStatus, mut condition: Condition) {
+    condition.observed_generation = case.restore.metadata.generation;
+    set_condition(&mut status.conditions, condition, case.now);
+}
+
+fn injected_condition(is_good: bool, message: String) -> Condition {
+    let (status, reason) = if is_good {
+        (
+            ConditionStatus::True,
+            reason::INIT_CONTAINER_INJECTION_SUCCEEDED,
+        )
+    } else {
+        (
+            ConditionStatus::False,
+            reason::INIT_CONTAINER_INJECTION_FAILED,
+        )
+    };
+    Condition::new(
+        types::STASH_INIT_CONTAINER_INJECTED,
+        status,
+        reason,
+        message,
+    )
+}
+
+fn ensured(message: String) -> Condition {
+    Condition::new(
+        types::RESTORE_EXECUTOR_ENSURED,
+        ConditionStatus::True,
+        reason::SUCCESSFULLY_ENSURED_RESTORE_EXECUTOR,
+        message,
+    )
+}
+
+fn lease_name(case: &Case<'_>) -> String {
+    let target = case.restore.spec.target.as_ref();
+    let reference = target.and_then(|target| target.reference.clone());
+    names::restore_lease(&reference.unwrap_or_default())
+}
+
+fn access(
+    case: &Case<'_>,
+    repository: &Repository,
+    account: Account,
+    lease: Option<String>,
+) -> AccessObjects {
+    let hooks = case.restore.spec.hooks.clone().unwrap_or_default();
+    let has_exec = hooks.pre_restore.is_some_and(|hook| hook.exec.is_some())
+        || hooks
+            .post_restore
+            .is_some_and(|hook| hook.handler.exec.is_some());
+    rbac::access(&Access {
+        mission: Mission::Restore,
+        invoker: &Invoker::of(case.restore),
+        owner: case.restore.controller_owner_ref(&()),
+        sessions: vec![case.restore.name_any()],
+        repository,
+        lease,
+        // Only a Job reaches into Pods of a workload; elsewhere commands run where the agent is.
+        has_exec: has_exec && case.way == Way::Workload,
+        account,
+    })
+}
+
+fn by_jobs(case: &Case<'_>, mut status: RestoreSessionStatus, repository: &Repository) -> Plan {
+    let settings = case.restore.spec.runtime_settings.as_ref();
+    match jobs(case, repository) {
+        Ok((claims, jobs)) => {
+            let message = match jobs.as_slice() {
+                [job] => format!("the work is done by the Job {}", job.name_any()),
+                jobs => format!("the work is done by {} Jobs", jobs.len()),
+            };
+            status.total_hosts = i32::try_from(jobs.len()).ok();
+            let made = Condition::new(
+                types::RESTORE_JOB_CREATED,
+                ConditionStatus::True,
+                reason::RESTORE_JOB_CREATION_SUCCEEDED,
+                message.clone(),
+            );
+            set(case, &mut status, made);
+            set(case, &mut status, ensured(message));
+            Plan {
+                preparation: Some(Box::new(Preparation {
+                    access: access(case, repository, Account::of_jobs(settings), None),
+                    lease: None,
+                    claims,
+                    jobs,
+                })),
+                ..go_on(case, status, Again::OnChange)
+            }
+        }
+        Err(why) => refused(case, status, &why),
+    }
+}
+
+/// The Jobs cannot be made yet.
+pub fn refused(case: &Case<'_>, mut status: RestoreSessionStatus, why: &str) -> Plan {
+    let condition = if case.way == Way::Init {
+        injected_condition(false, why.to_owned())
+    } else {
+        Condition::new(
+            types::RESTORE_JOB_CREATED,
+            ConditionStatus::False,
+            reason::RESTORE_JOB_CREATION_FAILED,
+            why,
+        )
+    };
+    set(case, &mut status, condition);
+    Plan {
+        has_to_ask_again: true,
+        ..go_on(case, status, Again::OnChange)
+    }
+}
+
+fn jobs(
+    case: &Case<'_>,
+    repository: &Repository,
+) -> Result<(Vec<PersistentVolumeClaim>, Vec<Job>), String> {
+    let target = case.restore.spec.target.clone().unwrap_or_default();
+    let (mut claims, hosts) = hosts(case, &target)?;
+    if hosts.is_empty() {
+        return Err("there is nothing to restore into: spec.target.replicas, or the number of Pods of the target, is 0".to_owned());
+    }
+    let mut jobs = Vec::new();
+    let invoker = Invoker::of(case.restore);
+    let template = case.restore.spec.interim_volume_template.as_ref();
+    for (number, data) in hosts.iter().enumerate() {
+        let of = (&invoker, Component::Restore);
+        let interim = job::interim(template, case.restore, of, number);
+        let made = restore_job(case, repository, (number, data), interim.as_ref());
+        jobs.push(made.map_err(|error| chain(&error))?);
+        claims.extend(interim);
+    }
+    Ok((claims, jobs))
+}
+
+/// What the Jobs work on, and the claims that are made for it.
+fn hosts(
+    case: &Case<'_>,
+    target: &RestoreTarget,
+) -> Result<(Vec<PersistentVolumeClaim>, Vec<HostData>), String> {
+    let (alias, mounts) = (target.alias.as_deref(), &target.volume_mounts);
+    let (present, pods) = (case.seen.claims.as_slice(), case.seen.pods.as_slice());
+    let failed = |error: job::JobError| chain(&error);
+    match &case.seen.target {
+        Target::Workload(workload) => {
+            let around = (present, pods);
+            job::of_workload(workload, alias, mounts, around, Work::Restore)
+                .map(|hosts| (Vec::new(), hosts))
+                .map_err(failed)
+        }
+        Target::Claim(claim) => {
+            let host = (Work::Restore, host::single_host(alias));
+            job::of_claim(claim, mounts, pods, host)
+                .map(|data| (Vec::new(), vec![data]))
+                .map_err(failed)
+        }
+        Target::NotAsked | Target::Missing => {
+            let (mut claims, mut hosts) = (Vec::new(), Vec::new());
+            for mut of_replica in job::claims(case.restore, target) {
+                if let Some(name) = of_replica.foreign(case.restore, present) {
+                    return Err(format!(
+                        "the volume claim {name} exists already and was not made by this RestoreSession; delete it, or use another name in spec.target.volumeClaimTemplates"
+                    ));
+                }
+                of_replica.place(present, pods).map_err(failed)?;
+                claims.extend(of_replica.claims);
+                hosts.push(of_replica.data);
+            }
+            Ok((claims, hosts))
+        }
+    }
+}
+
+fn restore_job(
+    case: &Case<'_>,
+    repository: &Repository,
+    (number, data): (usize, &HostData),
+    interim: Option<&PersistentVolumeClaim>,
+) -> Result<Job, job::JobError> {
+    let restore = case.restore;
+    let spec = &restore.spec;
+    let (name, invoker) = (restore.name_any(), Invoker::of(restore));
+    let args = [
+        "agent",
+        "restore",
+        "--restore-session",
+        &name,
+        "--host",
+        &data.host,
+    ];
+    let user = restore.metadata.labels.as_ref();
+    let mut job = job::job(&JobParts {
+        name: names::restore_job(&name, number),
+        namespace: &invoker.namespace,
+        labels: labels::of_invoker(user, &invoker.kind, &name, Component::Restore),
+        owner: restore.controller_owner_ref(&()),
+        work: Work::Restore,
+        args: args.iter().map(|&word| word.to_owned()).collect(),
+        image: case.image,
+        repository,
+        settings: spec.runtime_settings.as_ref(),
+        temp_dir: spec.temp_dir.as_ref(),
+        interim: interim.map(ResourceExt::name_any),
+        account: Account::of_jobs(spec.runtime_settings.as_ref()).name(&invoker),
+        data,
+    })?;
+    let host = (labels::HOST.to_owned(), data.host.clone());
+    job.metadata.annotations = Some([host].into());
+    Ok(job)
+}
