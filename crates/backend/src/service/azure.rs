@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
-use http::Method;
+use http::{Method, StatusCode};
 use url::Url;
 
 use crate::http::{HttpFailure, HttpOptions, Reply, exact_range};
@@ -83,10 +83,11 @@ impl AzureBackend {
         result.map_err(|failure| self.error(failure, operation, handle))
     }
 
-    /// Whether the container is there, as far as these credentials may know.
+    /// Whether the container is there, as far as these credentials may know. Only a listing says yes.
     async fn look_at_container(&self, operation: Operation) -> Result<(), HttpFailure> {
         let draft = Draft::container(Method::GET, "&comp=list&maxresults=1");
-        self.client.send(operation, &draft).await.map(drop)
+        let reply = self.client.send(operation, &draft).await?;
+        list::page(&reply, FileKind::Config, "").map(drop)
     }
 
     async fn make_container(&self) -> Result<(), HttpFailure> {
@@ -111,19 +112,37 @@ impl AzureBackend {
 
     /// A refused HEAD request has no words: a code in a header at most, which a front may drop, and never the detail
     /// that tells a wrong key from a wrong clock.
-    async fn explain(&self, handle: &Handle, wordless: BackendError) -> BackendError {
+    async fn explain(
+        &self,
+        handle: &Handle,
+        status: StatusCode,
+        wordless: HttpFailure,
+    ) -> HttpFailure {
         let is_refusal = |kind| {
             matches!(
                 kind,
                 ErrorKind::Unauthenticated | ErrorKind::PermissionDenied | ErrorKind::ClockSkew
             )
         };
-        if wordless.is_not_found() {
+        let is_absence = wordless.kind == ErrorKind::NotFound
+            || (wordless.kind == ErrorKind::Temporary && status == StatusCode::NOT_FOUND);
+        if is_absence {
             return match self.look_at_container(Operation::Stat).await {
-                Err(failure) if failure.kind == ErrorKind::PlaceNotFound => {
-                    self.error(failure, Operation::Stat, handle)
+                // It is the service that answers, and so it was the service that missed the object.
+                Ok(()) => HttpFailure {
+                    kind: ErrorKind::NotFound,
+                    ..wordless
+                },
+                Err(failure)
+                    if matches!(
+                        failure.kind,
+                        ErrorKind::PlaceNotFound | ErrorKind::Temporary
+                    ) =>
+                {
+                    failure
                 }
-                _ => wordless,
+                // Who may not ask has only the code to go by, if there was one.
+                Err(_) => wordless,
             };
         }
         if !is_refusal(wordless.kind) {
@@ -131,10 +150,28 @@ impl AzureBackend {
         }
         let key = self.key(handle);
         let draft = Draft::blob(Method::GET, &key).header("x-ms-range", "bytes=0-0");
-        match self.call(Operation::Stat, handle, draft).await {
-            Err(error) if is_refusal(error.kind) => error,
+        match self.client.send(Operation::Stat, &draft).await {
+            Err(failure) if is_refusal(failure.kind) => failure,
             _ => wordless,
         }
+    }
+
+    async fn size(&self, handle: &Handle) -> Result<u64, HttpFailure> {
+        let key = self.key(handle);
+        let draft = Draft::blob(Method::HEAD, &key);
+        let reply = self.client.exchange(Operation::Stat, &draft).await?;
+        let status = reply.status;
+        let reply = match self.client.accept(&draft, reply) {
+            Ok(reply) => reply,
+            Err(failure) => return Err(self.explain(handle, status, failure).await),
+        };
+        reply
+            .header("content-length")
+            .and_then(|text| text.parse().ok())
+            .ok_or_else(|| {
+                let words = "the server does not tell the size";
+                HttpFailure::new(ErrorKind::Temporary, words)
+            })
     }
 
     async fn remove_batch(&self, handles: Vec<Handle>) -> Vec<(Handle, BackendError)> {
@@ -214,23 +251,12 @@ impl Backend for AzureBackend {
     }
 
     async fn stat(&self, handle: &Handle) -> Result<FileInfo, BackendError> {
-        let key = self.key(handle);
-        let draft = Draft::blob(Method::HEAD, &key);
-        let reply = match self.call(Operation::Stat, handle, draft).await {
-            Ok(reply) => reply,
-            Err(error) => return Err(self.explain(handle, error).await),
-        };
-        let size = reply.header("content-length");
-        match size.and_then(|text| text.parse().ok()) {
-            Some(size_bytes) => Ok(FileInfo {
+        match self.size(handle).await {
+            Ok(size_bytes) => Ok(FileInfo {
                 name: handle.name().to_owned(),
                 size_bytes,
             }),
-            None => {
-                let words = "the server does not tell the size";
-                let failure = HttpFailure::new(ErrorKind::Temporary, words);
-                Err(self.error(failure, Operation::Stat, handle))
-            }
+            Err(failure) => Err(self.error(failure, Operation::Stat, handle)),
         }
     }
 

@@ -73,8 +73,11 @@ fn is_not_offered(reply: &Reply, kind: ErrorKind) -> bool {
 }
 
 fn judge(client: &Client, part: &Reply) -> Option<Result<(), HttpFailure>> {
-    if part.status.is_success() {
+    if part.status == StatusCode::ACCEPTED {
         return Some(Ok(()));
+    }
+    if part.status.is_success() {
+        return None;
     }
     let failure = failure::of(&client.http, part);
     match failure.kind {

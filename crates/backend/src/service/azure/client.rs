@@ -1,7 +1,7 @@
 //! One request to the service: its address, its headers, who sends it, and what a refusal means.
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Request, header};
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
@@ -77,6 +77,25 @@ impl<'a> Draft<'a> {
         self.body = body.into();
         self
     }
+
+    /// Whether a success is the one that the service has for this request. What lists and batches say is left to
+    /// those who read it.
+    fn is_answered_by(&self, reply: &Reply) -> bool {
+        let has = |name| reply.headers.contains_key(name);
+        match (&self.method, reply.status) {
+            // A block is no object yet and has no tag.
+            (&Method::PUT, StatusCode::CREATED) if self.query.starts_with("comp=block&") => {
+                has("x-ms-request-id")
+            }
+            (&Method::PUT, status) => status == StatusCode::CREATED && has("etag"),
+            (&Method::DELETE, status) => status == StatusCode::ACCEPTED,
+            (_, status) if self.key.is_empty() => status == StatusCode::OK,
+            (_, StatusCode::OK | StatusCode::PARTIAL_CONTENT) => {
+                has("x-ms-blob-type") || has("etag")
+            }
+            _ => false,
+        }
+    }
 }
 
 impl Client {
@@ -97,18 +116,29 @@ impl Client {
         })
     }
 
-    /// One request; anything but a success is a failure.
+    /// One request; anything but the success that the service has for it is a failure.
     pub async fn send(
         &self,
         operation: Operation,
         draft: &Draft<'_>,
     ) -> Result<Reply, HttpFailure> {
         let reply = self.exchange(operation, draft).await?;
-        if reply.status.is_success() {
-            Ok(reply)
-        } else {
-            Err(failure::of(&self.http, &reply))
+        self.accept(draft, reply)
+    }
+
+    /// The answer, if it is the success that the service has for this request.
+    pub fn accept(&self, draft: &Draft<'_>, reply: Reply) -> Result<Reply, HttpFailure> {
+        if !reply.status.is_success() {
+            return Err(failure::of(&self.http, &reply));
         }
+        if draft.is_answered_by(&reply) {
+            return Ok(reply);
+        }
+        // Somebody in between says yes to everything, and nothing is known to have been done.
+        Err(HttpFailure::new(
+            ErrorKind::Temporary,
+            format!("the answer, {}, is not one of Azure", reply.status.as_u16()),
+        ))
     }
 
     /// One request and its answer, whatever it says. A token that the service refuses is renewed once.

@@ -2,6 +2,7 @@
 //!
 //! <https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes>
 
+use http::StatusCode;
 use quick_xml::de::from_reader;
 use serde::Deserialize;
 
@@ -87,12 +88,20 @@ fn kind_of(reply: &Reply, code: &str, message: &str, detail: &str) -> ErrorKind 
         | "AccountBeingCreated"
         | "ContainerBeingDeleted"
         | "PendingCopyOperation" => ErrorKind::Temporary,
+        // Whoever says so without a word of the service's knows nothing of objects and containers: a gateway that has
+        // lost the way to it, for one.
+        _ if is_wordless(reply, code) => ErrorKind::Temporary,
         _ => match (kind_of_status(reply.status), reply.status.as_u16()) {
             (ErrorKind::Permanent, 412) => ErrorKind::AlreadyExists,
             (ErrorKind::Permanent, 416) => ErrorKind::TooShort,
             (kind, _) => kind,
         },
     }
+}
+
+fn is_wordless(reply: &Reply, code: &str) -> bool {
+    let is_absence = matches!(reply.status, StatusCode::NOT_FOUND | StatusCode::GONE);
+    is_absence && code.is_empty()
 }
 
 /// A signature that is refused because of the date of the request, not because of an expiry that we were given.

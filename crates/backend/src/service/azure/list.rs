@@ -15,7 +15,8 @@ use crate::{ErrorKind, FileInfo, FileKind, Operation};
 #[serde(rename_all = "PascalCase")]
 struct Enumeration {
     blobs: Blobs,
-    next_marker: Option<String>,
+    /// Empty on the last page, but never left out.
+    next_marker: String,
 }
 
 #[derive(Deserialize)]
@@ -80,21 +81,25 @@ pub(super) fn page(
     kind: FileKind,
     prefix: &str,
 ) -> Result<(Vec<FileInfo>, Option<String>), HttpFailure> {
-    let found: Enumeration = from_reader(without_mark(&reply.body)).map_err(|error| {
+    let fail = |reason| {
         HttpFailure::new(
             ErrorKind::Temporary,
-            format!("this is not a listing of Azure: {error}"),
+            format!("this is not the listing that was asked for: {reason}"),
         )
-    })?;
-    let infos = found.blobs.blobs.iter().filter_map(|blob| {
-        let name = name_of(kind, blob.name.strip_prefix(prefix)?)?;
-        Some(FileInfo {
+    };
+    let found: Enumeration =
+        from_reader(without_mark(&reply.body)).map_err(|error| fail(error.to_string()))?;
+    let mut infos = Vec::new();
+    for blob in found.blobs.blobs {
+        let rest = blob
+            .name
+            .strip_prefix(prefix)
+            .ok_or_else(|| fail(format!("a name does not begin with `{prefix}`")))?;
+        infos.extend(name_of(kind, rest).map(|name| FileInfo {
             name: name.to_owned(),
             size_bytes: blob.properties.content_length,
-        })
-    });
-    Ok((
-        infos.collect(),
-        found.next_marker.filter(|marker| !marker.is_empty()),
-    ))
+        }));
+    }
+    let next = Some(found.next_marker).filter(|marker| !marker.is_empty());
+    Ok((infos, next))
 }

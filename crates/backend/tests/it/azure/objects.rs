@@ -2,10 +2,13 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use backend::{AzureBackend, AzureOptions, Backend, ErrorKind, FileKind, Handle, HttpOptions};
+use backend::{
+    AzureBackend, AzureOptions, Backend, BackendError, ErrorKind, FileKind, Handle, HttpOptions,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use http::{Method, Request};
 use secrecy::SecretString;
 use testkit::proxy::{Answer, Effect, Fault, FaultProxy};
 use testkit::servers::{Server, offered};
@@ -328,11 +331,7 @@ async fn only_packs_of_data_go_to_the_archive() {
     backend.remove(&data).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_listing_that_does_not_get_on_is_given_up() {
-    let page =
-        "<EnumerationResults><Blobs></Blobs><NextMarker>again</NextMarker></EnumerationResults>";
-    let stub = StubServer::start(move |_| async move { reply(200, "application/xml", page) });
+fn stubbed(stub: &StubServer) -> AzureBackend {
     let url = stub.url();
     let variables = backend::Variables::new().or([
         ("AZURE_ACCOUNT_NAME", "account"),
@@ -341,10 +340,94 @@ async fn a_listing_that_does_not_get_on_is_given_up() {
     ]
     .map(|(name, value)| (name.to_owned(), SecretString::from(value))));
     let options = AzureOptions::parse("c:/", &variables).unwrap();
-    let backend = AzureBackend::new(options, &HttpOptions::default()).unwrap();
+    let http = HttpOptions {
+        use_proxies: false,
+        ..HttpOptions::default()
+    };
+    AzureBackend::new(options, &http).unwrap()
+}
+
+#[tokio::test]
+async fn a_listing_that_does_not_get_on_is_given_up() {
+    let page =
+        "<EnumerationResults><Blobs></Blobs><NextMarker>again</NextMarker></EnumerationResults>";
+    let stub = StubServer::start(move |_| async move { reply(200, "application/xml", page) });
+    let backend = stubbed(&stub);
     let error = backend.list(FileKind::Key).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Temporary, "{error:?}");
     assert_eq!(stub.requests().len(), 2);
+}
+
+/// What each operation says of servers that are not the service.
+async fn outcomes(backend: &AzureBackend) -> Vec<(&'static str, Option<BackendError>)> {
+    let (handle, data) = object(FileKind::Pack, "a pack");
+    let (other, _) = object(FileKind::Pack, "another pack");
+    let mut outcomes = vec![
+        ("create", backend.create().await.err()),
+        ("stat", backend.stat(&handle).await.err()),
+        ("list", backend.list(FileKind::Lock).await.err()),
+        ("read", backend.read(&handle).await.err()),
+        ("range", backend.read_range(&handle, 0, 2).await.err()),
+        ("write", backend.write(&handle, data).await.err()),
+        ("remove", backend.remove(&handle).await.err()),
+    ];
+    let removed = backend.remove_many(&[handle, other]).await;
+    outcomes.extend(removed.into_iter().map(|(_, error)| ("batch", Some(error))));
+    outcomes
+}
+
+#[tokio::test]
+async fn nothing_is_done_where_somebody_else_says_yes_or_not_found() {
+    for (status, kind, body) in [
+        (200, "text/plain", "ok"),
+        (200, "application/json", "{}"),
+        (201, "text/plain", ""),
+        (202, "text/plain", "accepted"),
+        (204, "text/plain", ""),
+        (404, "text/plain", "no healthy upstream"),
+        (410, "text/plain", ""),
+    ] {
+        let stub = StubServer::start(move |request: Request<Bytes>| async move {
+            if request.method() == Method::DELETE && status == 202 {
+                return reply(204, kind, body);
+            }
+            reply(status, kind, body)
+        });
+        let outcomes = outcomes(&stubbed(&stub)).await;
+        assert_eq!(outcomes.len(), 9, "{status}");
+        for (what, error) in outcomes {
+            let kind = error.map(|error| error.kind);
+            assert_eq!(kind, Some(ErrorKind::Temporary), "{status} {what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_object_is_absent_in_a_wordless_404_only_where_its_container_is_listed() {
+    for (status, body, kind) in [
+        (
+            200,
+            "<EnumerationResults><Blobs /><NextMarker /></EnumerationResults>",
+            ErrorKind::NotFound,
+        ),
+        (200, "{}", ErrorKind::Temporary),
+        (503, "", ErrorKind::Temporary),
+        (403, "", ErrorKind::Temporary),
+        (
+            404,
+            "<Error><Code>ContainerNotFound</Code></Error>",
+            ErrorKind::PlaceNotFound,
+        ),
+    ] {
+        let stub = StubServer::start(move |request: Request<Bytes>| async move {
+            if request.method() == Method::HEAD {
+                return reply(404, "text/plain", "");
+            }
+            reply(status, "application/xml", body)
+        });
+        let error = stubbed(&stub).stat(&Handle::config()).await.unwrap_err();
+        assert_eq!(error.kind, kind, "{status} {body}: {error:?}");
+    }
 }
 
 #[tokio::test]
