@@ -152,11 +152,7 @@ impl Credentials {
     }
 
     async fn load(&self) -> Result<Keys, HttpFailure> {
-        let keys = self
-            .source
-            .load(&self.clients)
-            .await
-            .map_err(|failure| failed(&self.source, failure))?;
+        let keys = self.source.load(&self.clients).await?;
         let Some(role) = &self.role else {
             return Ok(keys);
         };

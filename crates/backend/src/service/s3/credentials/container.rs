@@ -17,7 +17,7 @@ use crate::variables::{SetupError, Variables};
 const ECS: &str = "http://169.254.170.2";
 
 /// The role of the container.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(in crate::service::s3) struct Container {
     url: Url,
     token: Token,
@@ -98,6 +98,16 @@ fn is_trusted(url: &Url) -> bool {
             Some(Host::Domain(name)) => name == "localhost",
             None => false,
         }
+}
+
+/// The path and query of the address are a secret: who knows them may get the keys.
+impl fmt::Debug for Container {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Container")
+            .field("origin", &self.url.origin().ascii_serialization())
+            .finish_non_exhaustive()
+    }
 }
 
 impl fmt::Display for Container {

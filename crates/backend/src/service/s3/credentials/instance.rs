@@ -1,6 +1,8 @@
 //! The metadata service of a virtual machine (IMDS, version 2), which knows the role of the machine.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,9 +22,11 @@ const ROLES: &str = "latest/meta-data/iam/security-credentials/";
 /// The role of the virtual machine.
 #[derive(Debug, Clone)]
 pub(in crate::service::s3) struct Instance {
-    pub(super) endpoint: String,
+    endpoint: String,
     /// Whether the user named the endpoint. If not, the service may well not exist.
-    pub(super) is_given: bool,
+    is_given: bool,
+    /// Whether the service has given keys, so that it does exist. Shared by clones.
+    has_served: Arc<AtomicBool>,
 }
 
 impl Instance {
@@ -45,12 +49,21 @@ impl Instance {
                 "AWS_EC2_METADATA_SERVICE_ENDPOINT is not a URL",
             ));
         }
-        Ok(Self { endpoint, is_given })
+        Ok(Self::at(endpoint, is_given))
+    }
+
+    pub(super) fn at(endpoint: String, is_given: bool) -> Self {
+        Self {
+            endpoint,
+            is_given,
+            has_served: Arc::default(),
+        }
     }
 
     pub async fn load(&self, http: &HttpClient) -> Result<Keys, HttpFailure> {
         let token = self.token(http).await.map_err(|failure| {
-            if self.is_given || failure.kind != ErrorKind::Temporary {
+            let is_there = self.is_given || self.has_served.load(Ordering::Relaxed);
+            if is_there || failure.kind != ErrorKind::Temporary {
                 return failure;
             }
             // Most likely there is no such service, and asking for hours would hide that no keys are given.
@@ -78,7 +91,9 @@ impl Instance {
             return Err(no_role());
         }
         let document = self.ask(http, &format!("{ROLES}{role}"), &token).await?;
-        read_document(http, &document)
+        let keys = read_document(http, &document)?;
+        self.has_served.store(true, Ordering::Relaxed);
+        Ok(keys)
     }
 
     async fn token(&self, http: &HttpClient) -> Result<SecretString, HttpFailure> {

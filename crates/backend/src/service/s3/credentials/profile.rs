@@ -2,11 +2,26 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
+use std::path::Path;
 
 use super::{Keys, keys};
 use crate::ErrorKind;
 use crate::http::HttpFailure;
 use crate::variables::Variables;
+
+/// Settings that say who we are.
+const WHO_WE_ARE: [&str; 9] = [
+    "aws_access_key_id",
+    "aws_secret_access_key",
+    "aws_session_token",
+    "role_arn",
+    "source_profile",
+    "credential_source",
+    "credential_process",
+    "web_identity_token_file",
+    "login_session",
+];
 
 /// A profile with keys in it.
 #[derive(Debug, Clone)]
@@ -47,10 +62,13 @@ impl Profile {
         }
     }
 
-    /// Whether the files hold keys under this name.
-    pub async fn is_there(&self) -> bool {
-        let section = self.section().await;
-        section.is_ok_and(|section| section.contains_key("aws_access_key_id"))
+    /// Whether the files say under this name who we are, be it in a way that is not supported. Settings of another
+    /// nature, as a region, do not.
+    pub async fn is_there(&self) -> Result<bool, HttpFailure> {
+        let section = self.section().await?;
+        Ok(section
+            .keys()
+            .any(|setting| WHO_WE_ARE.contains(&setting.as_str()) || setting.starts_with("sso_")))
     }
 
     /// The files are read each time: tools that renew keys replace them.
@@ -88,7 +106,7 @@ impl Profile {
             let Some(file) = file else { continue };
             match tokio::fs::read_to_string(file).await {
                 Ok(text) => found.extend(read_section(&text, section)),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) if is_absent(&error, file).await => {}
                 Err(error) => return Err(refused(&format!("cannot read {file}: {error}"))),
             }
         }
@@ -103,6 +121,22 @@ impl fmt::Display for Profile {
             Some(file) => write!(formatter, " of {file}"),
             None => Ok(()),
         }
+    }
+}
+
+/// Whether there is no such file for us, as far as can be seen: in a container `HOME` may well be a folder that
+/// another user owns.
+async fn is_absent(error: &io::Error, file: &str) -> bool {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => true,
+        io::ErrorKind::PermissionDenied => {
+            let Some(folder) = Path::new(file).parent() else {
+                return false;
+            };
+            let folder = tokio::fs::metadata(folder).await;
+            folder.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+        }
+        _ => false,
     }
 }
 

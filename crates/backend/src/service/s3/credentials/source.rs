@@ -8,7 +8,7 @@ use super::container::Container;
 use super::instance::Instance;
 use super::profile::Profile;
 use super::sts::{StsPlace, WebIdentity};
-use super::{Clients, Keys};
+use super::{Clients, Keys, failed};
 use crate::http::HttpFailure;
 use crate::variables::{SetupError, Variables};
 
@@ -62,15 +62,23 @@ impl Source {
         })
     }
 
-    /// Asks the source.
+    /// Asks the source; a failure names it.
     pub(super) async fn load(&self, clients: &Clients) -> Result<Keys, HttpFailure> {
-        let mut source = self;
-        if let Self::OwnProfileOr(profile, other) = source {
-            if profile.is_there().await {
-                return profile.load().await;
+        if let Self::OwnProfileOr(profile, _) = self {
+            let of_profile = |failure| failed(profile, failure);
+            if profile.is_there().await.map_err(of_profile)? {
+                return profile.load().await.map_err(of_profile);
             }
-            source = other;
         }
+        let keys = self.ask(clients).await;
+        keys.map_err(|failure| failed(self, failure))
+    }
+
+    async fn ask(&self, clients: &Clients) -> Result<Keys, HttpFailure> {
+        let source = match self {
+            Self::OwnProfileOr(_, other) => other,
+            source => source,
+        };
         match source {
             Self::Static(keys) => Ok(keys.clone()),
             Self::WebIdentity(identity) => identity.load(&clients.services).await,

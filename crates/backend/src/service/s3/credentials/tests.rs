@@ -1,5 +1,6 @@
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 
+use testkit::Scratch;
 use testkit::stub::{StubServer, json, reply};
 
 use super::instance::Instance;
@@ -78,15 +79,122 @@ async fn a_machine_without_metadata_service_is_told_to_set_keys() {
         (false, ErrorKind::Unauthenticated),
         (true, ErrorKind::Temporary),
     ] {
-        let instance = Instance {
-            endpoint: "http://127.0.0.1:1".to_owned(),
-            is_given,
-        };
+        let instance = Instance::at("http://127.0.0.1:1".to_owned(), is_given);
         let failure = instance.load(&http).await.unwrap_err();
         assert_eq!(failure.kind, kind, "{failure:?}");
         let is_told = failure.source.to_string().contains("AWS_ACCESS_KEY_ID");
         assert_eq!(is_told, !is_given, "{failure:?}");
     }
+}
+
+#[tokio::test]
+async fn a_metadata_service_that_has_given_keys_may_be_asked_again_later() {
+    static IS_AWAY: AtomicBool = AtomicBool::new(false);
+    let stub = StubServer::start(|request| async move {
+        let path = request.uri().path();
+        if IS_AWAY.load(Ordering::SeqCst) {
+            reply(503, "text/plain", "")
+        } else if path.ends_with("/role") {
+            let keys = serde_json::json!({"Code": "Success", "AccessKeyId": "ID", "SecretAccessKey": "secret"});
+            json(200, &keys)
+        } else if path.ends_with("/token") {
+            reply(200, "text/plain", "the-token")
+        } else {
+            reply(200, "text/plain", "role")
+        }
+    });
+    let http = HttpClient::new(&options()).unwrap();
+    let instance = Instance::at(stub.url(), false);
+    assert_eq!(instance.load(&http).await.unwrap().id, "ID");
+    IS_AWAY.store(true, Ordering::SeqCst);
+    let failure = instance.clone().load(&http).await.unwrap_err();
+    assert_eq!(failure.kind, ErrorKind::Temporary, "{failure:?}");
+    let failure = Instance::at(stub.url(), false).load(&http).await;
+    assert_eq!(failure.unwrap_err().kind, ErrorKind::Unauthenticated);
+}
+
+/// The outcome with these contents of the files of the user's own, and the node's role beside them.
+async fn beside_a_role(stub: &StubServer, files: &[(&str, &str)]) -> Result<String, HttpFailure> {
+    let home = Scratch::new();
+    let folder = home.join(".aws");
+    std::fs::create_dir(&folder).unwrap();
+    for (name, text) in files {
+        match *text {
+            // Whoever runs this may read everything, but nobody reads a folder as a file.
+            "unreadable" => std::fs::create_dir(folder.join(name)).unwrap(),
+            text => std::fs::write(folder.join(name), text).unwrap(),
+        }
+    }
+    let home = home.path().display().to_string();
+    let credentials = credentials(&[
+        ("HOME", &home),
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", &stub.url()),
+    ]);
+    let keys = credentials.current().await?;
+    Ok(keys.id.clone())
+}
+
+#[tokio::test]
+async fn a_role_stands_in_for_files_that_say_nothing_and_for_no_others() {
+    let stub = StubServer::start(|_| async {
+        let keys = serde_json::json!({"AccessKeyId": "ROLE", "SecretAccessKey": "secret"});
+        json(200, &keys)
+    });
+    let own = "[default]\naws_access_key_id = OWN\naws_secret_access_key = secret\n";
+    for (files, id) in [
+        (vec![], "ROLE"),
+        (
+            vec![("credentials", "[other]\naws_access_key_id = X\n")],
+            "ROLE",
+        ),
+        (vec![("config", "[default]\nregion = eu-west-1\n")], "ROLE"),
+        (vec![("credentials", own)], "OWN"),
+        (vec![("config", own)], "OWN"),
+    ] {
+        assert_eq!(beside_a_role(&stub, &files).await.unwrap(), id, "{files:?}");
+    }
+    let asked = stub.requests().len();
+    for (files, word) in [
+        (vec![("credentials", "unreadable")], "cannot read"),
+        (
+            vec![("config", "unreadable"), ("credentials", own)],
+            "cannot read",
+        ),
+        (
+            vec![("credentials", "[default]\naws_access_key_id = OWN\n")],
+            "not supported",
+        ),
+        (
+            vec![(
+                "config",
+                "[default]\nrole_arn = arn:x\nsource_profile = y\n",
+            )],
+            "not supported",
+        ),
+        (
+            vec![("config", "[default]\nsso_session = x\nsso_account_id = 1\n")],
+            "not supported",
+        ),
+    ] {
+        let failure = beside_a_role(&stub, &files).await.unwrap_err();
+        assert_eq!(failure.kind, ErrorKind::Unauthenticated, "{failure:?}");
+        let shown = format!("{failure:?}");
+        assert!(shown.contains(word), "{shown}");
+        let words = failure.source.to_string();
+        assert!(words.starts_with("the profile default of "), "{words}");
+    }
+    assert_eq!(stub.requests().len(), asked, "the role is not asked");
+}
+
+#[test]
+fn the_address_of_a_container_is_a_secret() {
+    let credentials = credentials(&[(
+        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+        "/v2/credentials/hidden-path",
+    )]);
+    let shown = format!("{credentials:?} {}", credentials.source);
+    assert!(shown.contains("169.254.170.2"), "{shown}");
+    assert!(!shown.contains("hidden"), "{shown}");
 }
 
 #[test]
