@@ -104,14 +104,7 @@ impl S3Backend {
         headers.extend(range.map(|range| (header::RANGE, range)));
         let call = Call::on_object(operation, Method::GET, &key).with(headers, Bytes::new());
         let reply = self.client.call(&call).await?;
-        // No object of a repository begins like a document. One that comes without a tag is not from the store.
-        if reply.body.starts_with(b"<") && !reply.headers.contains_key(header::ETAG) {
-            return Err(HttpFailure::new(
-                ErrorKind::Temporary,
-                "the answer is a document rather than an object",
-            ));
-        }
-        Ok(reply)
+        with_tag(reply)
     }
 
     async fn size(&self, handle: &Handle) -> Result<u64, HttpFailure> {
@@ -120,13 +113,14 @@ impl S3Backend {
             .with(self.customer_key(), Bytes::new());
         let (reply, _) = self.client.exchange(&call).await?;
         if reply.status.is_success() {
+            let reply = with_tag(reply)?;
             return number_in(&reply, &header::CONTENT_LENGTH, |text| Some(text))
                 .ok_or_else(size_unknown);
         }
         if reply.status.is_server_error() || reply.status == StatusCode::TOO_MANY_REQUESTS {
             return Err(failure::refused(&self.client.http, &reply, None));
         }
-        // A refused HEAD request has no words and does not tell a missing object from a missing bucket.
+        // A refused HEAD request has no words and does not tell what is missing, if anything is.
         match self
             .get(handle, Some("bytes=0-0".to_owned()), Operation::Stat)
             .await
@@ -140,6 +134,17 @@ impl S3Backend {
             Err(failure) => Err(failure),
         }
     }
+}
+
+/// Every object comes with a tag; without one somebody else has answered.
+fn with_tag(reply: Reply) -> Result<Reply, HttpFailure> {
+    if reply.headers.contains_key(header::ETAG) {
+        return Ok(reply);
+    }
+    Err(HttpFailure::new(
+        ErrorKind::Temporary,
+        "the answer is not an object of S3",
+    ))
 }
 
 fn number_in(reply: &Reply, name: &HeaderName, part: impl Fn(&str) -> Option<&str>) -> Option<u64> {

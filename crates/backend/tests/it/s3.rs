@@ -9,6 +9,7 @@ mod policies;
 mod raw;
 mod real_forms;
 mod sharing;
+mod strangers;
 
 use backend::{HttpOptions, S3Backend, S3Options, Variables};
 use secrecy::SecretString;

@@ -52,11 +52,11 @@ pub(super) fn root_of(text: &str) -> Option<String> {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Page {
-    #[serde(default)]
+    /// Never taken for granted: a listing that is cut off must not pass for a whole one.
     pub is_truncated: bool,
     #[serde(default)]
     contents: Vec<Content>,
-    pub next_continuation_token: Option<String>,
+    next_continuation_token: Option<String>,
     next_marker: Option<String>,
     encoding_type: Option<String>,
 }
@@ -74,6 +74,12 @@ impl Page {
         self.contents
             .iter()
             .map(|content| (self.decode(&content.key), content.size))
+    }
+
+    /// Where the next page of the second version begins.
+    pub fn next_token(&self) -> Option<&str> {
+        let token = self.next_continuation_token.as_deref();
+        token.filter(|token| !token.is_empty())
     }
 
     /// Where the next page of the first version begins: the service tells it only together with a delimiter.
@@ -107,7 +113,7 @@ pub(super) struct Removed {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct NotRemoved {
-    pub key: String,
+    pub key: Option<String>,
     pub code: Option<String>,
     pub message: Option<String>,
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderName, Method, Request, StatusCode, header};
+use http::{HeaderName, Method, Request, header};
 use parking_lot::RwLock;
 
 use super::address::{Address, DEFAULT_REGION, is_harmless};
@@ -79,13 +79,7 @@ impl S3Client {
         if reply.status.is_success() && said.is_none() {
             return Ok(reply);
         }
-        let mut failure = failure::refused(&self.http, &reply, said.as_ref());
-        // An answer without a body does not tell what is missing.
-        let is_unexplained = failure.kind == ErrorKind::NotFound && said.is_none();
-        if is_unexplained && call.method != Method::HEAD && self.is_bucket_missing(call).await? {
-            failure.kind = ErrorKind::PlaceNotFound;
-        }
-        Err(failure)
+        Err(failure::refused(&self.http, &reply, said.as_ref()))
     }
 
     /// Sends until region and token are right.
@@ -211,13 +205,6 @@ impl S3Client {
             Some("EU") => "eu-west-1".to_owned(),
             Some(region) => region.to_owned(),
         })
-    }
-
-    /// Whether a 404 means the bucket rather than the object.
-    async fn is_bucket_missing(&self, call: &Call<'_>) -> Result<bool, HttpFailure> {
-        let ask = Call::on_bucket(call.operation, Method::HEAD, &[]);
-        let (reply, _) = self.exchange(&ask).await?;
-        Ok(reply.status == StatusCode::NOT_FOUND)
     }
 }
 

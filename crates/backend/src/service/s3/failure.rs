@@ -82,6 +82,8 @@ pub(super) fn kind_of(status: StatusCode, code: Option<&str>, message: Option<&s
         _ if status == StatusCode::RANGE_NOT_SATISFIABLE => ErrorKind::TooShort,
         // A refusal in the body of a success: nothing is known to have been done.
         _ if status.is_success() => ErrorKind::Temporary,
+        // No word of the store's that anything is missing: a gateway that has lost the way to it, for one.
+        _ if matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE) => ErrorKind::Temporary,
         _ => kind_of_status(status),
     }
 }

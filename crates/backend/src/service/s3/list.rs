@@ -20,10 +20,13 @@ impl S3Backend {
         for _ in 0..MOST_PAGES {
             let page = self.page(&prefix, position.as_deref()).await?;
             for (key, size_bytes) in page.objects() {
-                let name = key
-                    .strip_prefix(&prefix)
-                    .and_then(|rest| name_of(kind, rest));
-                match name {
+                let rest = key.strip_prefix(&prefix).ok_or_else(|| {
+                    HttpFailure::new(
+                        ErrorKind::Temporary,
+                        format!("the listing is not that of `{prefix}`, which was asked for"),
+                    )
+                })?;
+                match name_of(kind, rest) {
                     Some(name) => found.push(FileInfo {
                         name: name.to_owned(),
                         size_bytes,
@@ -33,13 +36,20 @@ impl S3Backend {
                     }
                 }
             }
+            let token = page.next_token().map(str::to_owned);
             if !page.is_truncated {
-                return Ok(found);
+                if token.is_none() {
+                    return Ok(found);
+                }
+                return Err(HttpFailure::new(
+                    ErrorKind::Temporary,
+                    "the listing says that it is at its end and that it goes on",
+                ));
             }
             let next = if self.options.lists_version_1 {
                 page.next_marker()
             } else {
-                page.next_continuation_token
+                token
             };
             if next.is_none() || next == position {
                 break;

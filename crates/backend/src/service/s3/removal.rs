@@ -52,6 +52,8 @@ impl S3Backend {
                 self.lacks_bulk_removal.store(true, Ordering::Relaxed);
                 self.remove_singly(handles).await
             }
+            // Each one tells of itself.
+            Ok(Outcome::Unclear) => self.remove_singly(handles).await,
             // One failure of the request is one of each object in it; only the kind can be repeated.
             Err(failure) => {
                 let (kind, retry_after) = (failure.kind, failure.retry_after);
@@ -111,13 +113,18 @@ impl S3Backend {
             return Err(failure::refused(&self.client.http, &reply, said.as_ref()));
         }
         let removed: Removed = answer::read(&reply, &["DeleteResult"])?;
-        let failed = removed.errors.into_iter().filter_map(|error| {
-            let handle = by_key.remove(&error.key)?;
-            let failure = self.not_removed(&reply, &error)?;
-            let error = self.error(failure, Operation::Remove, &handle);
-            Some((handle, error))
-        });
-        Ok(Outcome::Done(failed.collect()))
+        let mut failures = Vec::new();
+        for refusal in removed.errors {
+            let Some(handle) = refusal.key.as_ref().and_then(|key| by_key.remove(key)) else {
+                tracing::debug!("the store does not tell which object of a batch is refused");
+                return Ok(Outcome::Unclear);
+            };
+            if let Some(failure) = self.not_removed(&reply, &refusal) {
+                let error = self.error(failure, Operation::Remove, &handle);
+                failures.push((handle, error));
+            }
+        }
+        Ok(Outcome::Done(failures))
     }
 
     /// What the refusal of one object means; nothing when it is not there anyway.
@@ -133,6 +140,8 @@ impl S3Backend {
 
 enum Outcome {
     Done(Vec<(Handle, BackendError)>),
+    /// Something is refused, and it is not told what.
+    Unclear,
     NotOffered,
 }
 

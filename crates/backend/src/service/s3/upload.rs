@@ -42,15 +42,18 @@ impl S3Backend {
             conditional.push((header::IF_NONE_MATCH, "*".to_owned()));
             match self.put_with(&key, conditional, data.clone()).await? {
                 Answer::Written => return Ok(()),
-                Answer::ConditionUnknown => {
-                    tracing::debug!("the store cannot write an object only if it is absent");
-                    self.lacks_conditions.store(true, Ordering::Relaxed);
-                }
+                Answer::NotImplemented => {}
             }
         }
         match self.put_with(&key, headers, data).await? {
-            Answer::Written => Ok(()),
-            Answer::ConditionUnknown => Err(HttpFailure::new(
+            Answer::Written => {
+                // Only now it is sure that it was the condition that the store did not know.
+                if !self.lacks_conditions.swap(true, Ordering::Relaxed) {
+                    tracing::debug!("the store cannot write an object only if it is absent");
+                }
+                Ok(())
+            }
+            Answer::NotImplemented => Err(HttpFailure::new(
                 ErrorKind::Permanent,
                 "the store says that it cannot write objects in this way (NotImplemented)",
             )),
@@ -78,7 +81,7 @@ impl S3Backend {
         }
         let code = said.as_ref().and_then(|said| said.code.as_deref());
         if reply.status == StatusCode::NOT_IMPLEMENTED || code == Some("NotImplemented") {
-            return Ok(Answer::ConditionUnknown);
+            return Ok(Answer::NotImplemented);
         }
         let mut failure = failure::refused(&self.client.http, &reply, said.as_ref());
         if failure.kind == ErrorKind::NotFound {
@@ -131,7 +134,7 @@ impl S3Backend {
 
 enum Answer {
     Written,
-    ConditionUnknown,
+    NotImplemented,
 }
 
 fn retention(

@@ -15,7 +15,7 @@ use testkit::stub::{StubServer, json, reply};
 use super::{backend, backend_with, fresh, keys_of, plain, trusting, variables};
 use crate::results::form_works;
 
-const EMPTY_LIST: &str = "<ListBucketResult></ListBucketResult>";
+const EMPTY_LIST: &str = "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>";
 const FAR: &str = "2100-01-01T00:00:00Z";
 const PAST: &str = "2020-01-01T00:00:00Z";
 

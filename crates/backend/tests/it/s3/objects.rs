@@ -8,15 +8,15 @@ use testkit::stub::{StubServer, reply};
 
 use super::{backend, backend_with, fresh, keys_of, plain, trusting, variables};
 
-fn name(number: usize) -> String {
+pub fn name(number: usize) -> String {
     format!("{number:064x}")
 }
 
-fn pack(number: usize) -> Handle {
+pub fn pack(number: usize) -> Handle {
     Handle::new(FileKind::Pack, name(number))
 }
 
-fn stubbed(stub: &StubServer) -> S3Backend {
+pub fn stubbed(stub: &StubServer) -> S3Backend {
     let keys = variables(&[
         ("AWS_ACCESS_KEY_ID", "key"),
         ("AWS_SECRET_ACCESS_KEY", "secret-of-the-key"),
@@ -24,7 +24,7 @@ fn stubbed(stub: &StubServer) -> S3Backend {
     backend(&format!("{}/bucket/p", stub.url()), &keys, &plain())
 }
 
-fn error_body(status: u16, code: &str, message: &str) -> Response<Bytes> {
+pub fn error_body(status: u16, code: &str, message: &str) -> Response<Bytes> {
     let body = format!(
         "<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>{message}</Message>\
          <AWSAccessKeyId>AKIA-IN-BODY</AWSAccessKeyId><StringToSign>TO-SIGN</StringToSign></Error>"

@@ -91,7 +91,7 @@ async fn a_region_that_is_not_given_is_learnt_once() {
             return reply(
                 200,
                 "application/xml",
-                "<ListBucketResult></ListBucketResult>",
+                "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>",
             );
         }
         reply(
@@ -140,7 +140,7 @@ async fn a_redirection_of_amazon_leads_to_the_host_of_the_region() {
             return reply(
                 200,
                 "application/xml",
-                "<ListBucketResult></ListBucketResult>",
+                "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>",
             );
         }
         Response::builder()
