@@ -18,6 +18,7 @@ mod check;
 mod compare;
 mod part;
 mod pull_secrets;
+mod share;
 mod template;
 
 pub use part::{Invoker, Part};
@@ -122,7 +123,10 @@ pub fn inject(
         match wanted {
             Wanted::AsItIs => {}
             Wanted::Absent => template::remove(&mut result, place),
-            Wanted::Present(part) => template::put(&mut result, part)?,
+            Wanted::Present(part) => {
+                let part = share::adapted(&result, part);
+                template::put(&mut result, &part)?;
+            }
         }
     }
     let has_ours = [Place::Beside, Place::Before]

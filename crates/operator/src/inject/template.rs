@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::inject::compare::covers;
-use crate::inject::{InjectError, Invoker, Part, describe};
+use crate::inject::{InjectError, Invoker, Part, describe, share};
 use crate::pod_parts::Place;
 
 /// The first argument of every container of ours.
@@ -50,14 +50,22 @@ pub(super) fn remove(workload: &mut Value, place: Place) {
         && let Some(Value::Object(spec)) = workload.pointer_mut("/spec/template/spec")
     {
         retain(spec, place.list(), |name| name != place.container_name());
+        let rest = Value::Object(spec.clone());
         retain(spec, "volumes", |name| {
-            !place.volume_names().contains(&name)
+            !is_ours(name) || share::is_mounted(&rest, name, "")
         });
     }
     let [invoker, kind, hash] = place.annotations();
     annotate(workload, "", invoker, None);
     annotate(workload, "", kind, None);
     annotate(workload, "/spec/template", hash, None);
+}
+
+/// Whether a volume is one that comes with our containers.
+fn is_ours(name: &str) -> bool {
+    [Place::Beside, Place::Before]
+        .iter()
+        .any(|place| place.volume_names().contains(&name))
 }
 
 /// Whether the template holds our container.
@@ -124,10 +132,11 @@ fn is_there(workload: &Value, part: &Part) -> bool {
             .find(|present| present["name"] == volume["name"]);
         covers(present, volume)
     });
-    let has_stale = entries("volumes")
-        .iter()
-        .filter_map(name)
-        .any(|name| place.volume_names().contains(&name) && !wanted.contains(&name));
+    let has_stale = entries("volumes").iter().filter_map(name).any(|name| {
+        place.volume_names().contains(&name)
+            && !wanted.contains(&name)
+            && !share::is_mounted(&template["spec"], name, place.container_name())
+    });
     has_digest
         && is_in_place
         && has_volumes
@@ -157,8 +166,10 @@ fn put_container(spec: &mut Map<String, Value>, part: &Part) {
 fn put_volumes(spec: &mut Map<String, Value>, part: &Part) {
     let ours = part.place.volume_names();
     let wanted: Vec<&str> = part.volumes.iter().filter_map(name).collect();
+    let rest = Value::Object(spec.clone());
     retain(spec, "volumes", |name| {
-        !ours.contains(&name) || wanted.contains(&name)
+        let is_shared = share::is_mounted(&rest, name, part.place.container_name());
+        !ours.contains(&name) || wanted.contains(&name) || is_shared
     });
     let list = list(spec, "volumes");
     for volume in &part.volumes {

@@ -231,3 +231,65 @@ fn what_does_not_fit_in_is_named() {
     .unwrap();
     insta::assert_snapshot!(error(&workload(), &configuration(), &foreign));
 }
+
+fn volume_names(workload: &Value) -> Vec<&str> {
+    let volumes = workload["spec"]["template"]["spec"]["volumes"].as_array();
+    let names = volumes.into_iter().flatten();
+    names.filter_map(|volume| volume["name"].as_str()).collect()
+}
+
+#[test]
+fn a_claim_that_both_containers_need_is_one_volume_and_stays_as_long_as_one_needs_it() {
+    let repository: Repository = serde_json::from_value(json!({
+        "metadata": { "name": "repo", "namespace": "shop" },
+        "spec": { "backend": { "local": {
+            "mountPath": "/safe", "persistentVolumeClaim": { "claimName": "store" },
+        } } },
+    }))
+    .unwrap();
+    let sidecar = |workload: &Value| {
+        let part = sidecar(workload, &configuration(), &repository, &image()).unwrap();
+        let wanted = Wanted::Present(Box::new(part));
+        inject(workload, &wanted, &Wanted::AsItIs, &image()).unwrap()
+    };
+    let init = |workload: &Value, sidecar: &Wanted| {
+        let part = init_container(workload, &restore(), &repository, &image()).unwrap();
+        let wanted = Wanted::Present(Box::new(part));
+        inject(workload, sidecar, &wanted, &image()).unwrap()
+    };
+    let before = workload();
+    let both = init(&sidecar(&before), &Wanted::AsItIs);
+    let ours = |workload: &Value| {
+        let names = volume_names(workload).into_iter();
+        names
+            .filter(|name| name.ends_with("local"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(ours(&both), ["stash-local"]);
+    let mounts = both["spec"]["template"]["spec"]["initContainers"][0]["volumeMounts"].clone();
+    let mounts = mounts.as_array().unwrap();
+    assert!(
+        mounts
+            .iter()
+            .any(|it| it["name"] == "stash-local" && it["mountPath"] == "/safe")
+    );
+    assert_eq!(sidecar(&both), both);
+    assert_eq!(init(&both, &Wanted::AsItIs), both);
+    // The sidecar goes and the init container stays, looked after or not.
+    let left = inject(&both, &Wanted::Absent, &Wanted::AsItIs, &image()).unwrap();
+    assert_eq!(ours(&left), ["stash-local"]);
+    assert_eq!(ours(&init(&both, &Wanted::Absent)), ["stash-local"]);
+    assert_eq!(without(&left), before);
+    assert_eq!(without(&both), before);
+    // The workload's own volume is used as well.
+    let mut own = workload();
+    own["spec"]["template"]["spec"]["volumes"] = json!([
+        { "name": "data", "emptyDir": {} },
+        { "name": "shelf", "persistentVolumeClaim": { "claimName": "store" } },
+    ]);
+    let with = sidecar(&own);
+    assert_eq!(ours(&with), Vec::<String>::new());
+    assert_eq!(sidecar(&with), with);
+    assert_eq!(without(&with), own);
+}
