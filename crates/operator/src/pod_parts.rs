@@ -23,8 +23,6 @@ pub const SCRATCH_PATH: &str = "/stash-tmp";
 pub const CACHE_PATH: &str = "/stash-tmp/cache";
 /// Where Kubernetes clients look for the token of the Pod.
 pub const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
-/// Where the claim of a PVC target is mounted unless the target says otherwise.
-pub const DEFAULT_DATA_PATH: &str = "/stash-data";
 
 /// Whether data is read or written: what the container may do follows from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! How a BackupConfiguration is carried out in a cluster, and what of the published API is not carried out yet.
 
+use api::k8s_openapi::api::core::v1::VolumeMount;
 use api::problem::Problem;
 use api::v1beta1::{BackupConfigurationSpec, BackupTarget, Snapshotter, TargetRef};
 
@@ -17,6 +18,25 @@ pub const WORKLOAD_KINDS: &[&str] = &[
     "ReplicaSet",
     "ReplicationController",
 ];
+
+/// Where a volume claim that is the target is mounted unless the target says otherwise.
+pub const DEFAULT_DATA_PATH: &str = "/stash-data";
+
+/// Where a volume claim that is the target is mounted: as its first mount says.
+pub fn data_path(mounts: &[VolumeMount]) -> String {
+    let path = mounts.first().map(|mount| mount.mount_path.as_str());
+    let path = path.filter(|path| !path.is_empty());
+    path.unwrap_or(DEFAULT_DATA_PATH).to_owned()
+}
+
+/// What of a target is backed up: the paths it names, or all of a volume claim.
+pub fn backup_paths(target: &BackupTarget) -> Vec<String> {
+    let reference = target.reference.as_ref();
+    if target.paths.is_empty() && reference.is_some_and(|it| it.kind == CLAIM_KIND) {
+        return vec![data_path(&target.volume_mounts)];
+    }
+    target.paths.clone()
+}
 
 /// Who does the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,7 +168,6 @@ fn is_below(path: &str, folder: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use api::k8s_openapi::api::core::v1::VolumeMount;
     use api::v1beta1::TaskRef;
 
     use super::*;
@@ -193,6 +212,16 @@ mod tests {
         assert_eq!(model(&job), Model::Job);
         assert_eq!(model(&spec(CLAIM_KIND, "", &[], &[])), Model::Job);
         assert_eq!(model(&spec(CLAIM_KIND, "pvc-backup", &[], &[])), Model::Job);
+    }
+
+    #[test]
+    fn a_claim_without_paths_is_backed_up_as_a_whole() {
+        let paths = |spec: &BackupConfigurationSpec| backup_paths(spec.target.as_ref().unwrap());
+        assert_eq!(paths(&spec(CLAIM_KIND, "", &[], &[])), ["/stash-data"]);
+        assert_eq!(paths(&spec(CLAIM_KIND, "", &[], &["/srv"])), ["/srv"]);
+        let some = spec(CLAIM_KIND, "", &["/srv/a"], &["/srv"]);
+        assert_eq!(paths(&some), ["/srv/a"]);
+        assert!(paths(&spec("Deployment", "", &[], &["/srv"])).is_empty());
     }
 
     #[test]

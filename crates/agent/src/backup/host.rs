@@ -155,10 +155,16 @@ impl Progressing<'_> {
             .map(|target| target.exclude.clone())
             .unwrap_or_default();
         let mut snapshots = Vec::new();
-        for path in target
-            .map(|target| target.paths.as_slice())
-            .unwrap_or_default()
-        {
+        let paths = target.map(session::model::backup_paths).unwrap_or_default();
+        if paths.is_empty() {
+            self.host_failed(
+                snapshots,
+                "spec.target.paths names nothing to back up".to_owned(),
+            )
+            .await;
+            return false;
+        }
+        for path in &paths {
             let request = crate::engine::SaveRequest {
                 path: PathBuf::from(path),
                 host: &host,

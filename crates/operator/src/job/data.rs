@@ -3,10 +3,10 @@
 use api::k8s_openapi::api::core::v1::{
     PersistentVolumeClaim, Pod, PodSecurityContext, Volume, VolumeMount,
 };
-use session::host;
+use session::{host, model};
 
 use crate::job::{JobError, claim_volume, nodes};
-use crate::pod_parts::{DEFAULT_DATA_PATH, Work};
+use crate::pod_parts::Work;
 use crate::target::{Workload, node_of};
 
 /// The name of the volume of a claim.
@@ -36,14 +36,13 @@ pub fn of_claim(
 ) -> Result<HostData, JobError> {
     let name = claim.metadata.name.clone().unwrap_or_default();
     let first = mounts.first().cloned().unwrap_or_default();
-    let path = Some(first.mount_path.clone()).filter(|path| !path.is_empty());
     Ok(HostData {
         host,
         volumes: vec![claim_volume(CLAIM_VOLUME, &name)],
         mounts: vec![mount(
             &VolumeMount {
                 name: CLAIM_VOLUME.to_owned(),
-                mount_path: path.unwrap_or_else(|| DEFAULT_DATA_PATH.to_owned()),
+                mount_path: model::data_path(mounts),
                 ..first
             },
             work,
