@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use testkit::cluster::{wait_for, wait_until};
 
 mod schedule;
-mod stage;
+pub mod stage;
 mod webhooks;
 
 use stage::{PATIENCE, Stage, condition, container_names};

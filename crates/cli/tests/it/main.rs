@@ -22,5 +22,6 @@ mod interop;
 mod json;
 mod kill;
 mod machine;
+mod sessions;
 mod storage;
 mod streams;

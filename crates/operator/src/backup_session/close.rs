@@ -12,6 +12,7 @@ use session::retry::{self, Retry};
 
 use crate::backup_configuration::session_of;
 use crate::backup_session::plan::{Case, Plan};
+use crate::backup_session::start;
 use crate::controller::Again;
 
 /// Ends a session.
@@ -35,7 +36,7 @@ pub fn close(case: &Case<'_>, mut status: BackupSessionStatus) -> Plan {
     status.next_retry = next_retry(case, phase).map(Time);
     let again = Again::at(status.next_retry.as_ref().map(|time| time.0), case.now);
     Plan {
-        adoption: None,
+        adoption: start::adoption(case),
         preparation: None,
         forgotten: forgotten(case, &status),
         retry: None,

@@ -247,6 +247,7 @@ fn an_invoker_that_is_not_ready_or_busy_skips_the_session() {
     busy.siblings = vec![Arc::new(session("home-1", -60, &running))];
     let skipped = decide(&new, &busy, 1);
     assert_eq!(phase_of(&skipped), Phase::Skipped);
+    assert!(skipped.adoption.is_some(), "it goes with its invoker, too");
     insta::assert_snapshot!(end(&new, &skipped));
     busy.siblings = vec![Arc::new(session("home-3", 60, &running))];
     assert_eq!(

@@ -1,0 +1,335 @@
+//! Sessions from their object to their end on a real cluster: the operator of this machine, agents in real Pods, data
+//! judged by stock restic. Every test is skipped, with a line that says so, where there is no cluster.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use testkit::Restic;
+use testkit::cluster::{wait_for, wait_until};
+
+use crate::controllers::stage::{PATIENCE, Stage, condition};
+
+const PASSWORD: &str = "x";
+
+/// What a test works with: a claim with files, a claim with the repository.
+struct Scene {
+    stage: Stage,
+    restic: Restic,
+}
+
+impl Scene {
+    fn new(title: &str) -> Option<Self> {
+        let restic = Restic::find_or_skip()?;
+        let stage = Stage::new(title, &[])?;
+        if !stage.cluster().is_own() {
+            testkit::skip("sessions: the files of claims are looked at from outside of Pods");
+            return None;
+        }
+        let scene = Self { stage, restic };
+        scene.stage.secret();
+        for name in ["files", "store"] {
+            scene.stage.apply(&claim(name));
+        }
+        scene.stage.apply(&json!({
+            "apiVersion": "stash.appscode.com/v1alpha1", "kind": "Repository",
+            "metadata": { "name": "repo" },
+            "spec": { "backend": {
+                "storageSecretName": "keys",
+                "local": { "mountPath": "/safe", "persistentVolumeClaim": { "claimName": "store" } },
+            } },
+        }));
+        Some(scene)
+    }
+
+    /// Where the files of a claim lie on this machine, once it is bound.
+    fn volume(&self, name: &str) -> PathBuf {
+        wait_until("the claim is bound", PATIENCE, || {
+            self.stage.get(&format!("pvc/{name}"))["status"]["phase"] == "Bound"
+        });
+        self.stage.cluster().volume(self.stage.name(), name)
+    }
+
+    /// A configuration by hand; `changes` replace fields of its specification.
+    fn configure(&self, changes: &Value) {
+        let mut object = json!({
+            "apiVersion": "stash.appscode.com/v1beta1", "kind": "BackupConfiguration",
+            "metadata": { "name": "home" },
+            "spec": {
+                "repository": { "name": "repo" },
+                "target": { "ref": { "apiVersion": "v1", "kind": "PersistentVolumeClaim", "name": "files" } },
+                // The volumes of this cluster belong to root.
+                "runtimeSettings": { "container": { "securityContext": { "runAsUser": 0 } } },
+                "retentionPolicy": { "name": "keep", "keepLast": 5, "prune": true },
+                "backupHistoryLimit": 2,
+            },
+        });
+        for (field, value) in changes.as_object().into_iter().flatten() {
+            object["spec"][field] = value.clone();
+        }
+        self.stage.apply(&object);
+        wait_until("the configuration is ready", PATIENCE, || {
+            self.stage.get("bc/home")["status"]["phase"] == "Ready"
+        });
+    }
+
+    /// A Deployment that has the files.
+    fn deploy(&self) {
+        self.stage.apply(&json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web" },
+            "spec": {
+                "selector": { "matchLabels": { "app": "web" } },
+                "strategy": { "type": "Recreate" },
+                "template": {
+                    "metadata": { "labels": { "app": "web" } },
+                    "spec": {
+                        "terminationGracePeriodSeconds": 1,
+                        "containers": [{
+                            "name": "web", "image": self.stage.cluster().busybox(),
+                            "command": ["sleep", "1000000"],
+                            "volumeMounts": [{ "name": "data", "mountPath": "/data" }],
+                        }],
+                        "volumes": [{ "name": "data", "persistentVolumeClaim": { "claimName": "files" } }],
+                    },
+                },
+            },
+        }));
+        self.stage
+            .namespace()
+            .wait_for_rollout("deployments.apps/web", PATIENCE);
+    }
+
+    fn start(&self, name: &str, changes: &Value) {
+        let mut object = json!({
+            "apiVersion": "stash.appscode.com/v1beta1", "kind": "BackupSession",
+            "metadata": { "name": name },
+            "spec": { "invoker": { "kind": "BackupConfiguration", "name": "home" } },
+        });
+        for (field, value) in changes.as_object().into_iter().flatten() {
+            object["spec"][field] = value.clone();
+        }
+        self.stage.apply(&object);
+    }
+
+    fn session(&self, name: &str) -> Value {
+        self.stage.get(&format!("backupsession/{name}"))
+    }
+
+    /// The session when it is over.
+    fn end(&self, name: &str) -> Value {
+        wait_for(&format!("the end of {name}"), PATIENCE, || {
+            let session = self.session(name);
+            let phase = session["status"]["phase"].as_str().unwrap_or_default();
+            ["Succeeded", "Failed", "Skipped"]
+                .contains(&phase)
+                .then_some(session)
+        })
+    }
+
+    /// Reasons of the events about an object, sorted.
+    fn events(&self, kind: &str, name: &str) -> Vec<String> {
+        let selector = format!("involvedObject.kind={kind},involvedObject.name={name}");
+        let text = self.stage.kubectl(&[
+            "get",
+            "events",
+            "--field-selector",
+            &selector,
+            "--output",
+            "jsonpath={range .items[*]}{.reason} {end}",
+        ]);
+        let mut reasons: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+        reasons.sort();
+        reasons
+    }
+
+    fn snapshots(&self) -> Value {
+        let repository = self.restic.repository(self.volume("store"), PASSWORD);
+        let output = repository.run(["snapshots", "--no-lock", "--json"]);
+        output.assert_success();
+        output.json()
+    }
+}
+
+fn claim(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": { "name": name },
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "resources": { "requests": { "storage": "10Mi" } },
+        },
+    })
+}
+
+#[test]
+fn a_claim_is_backed_up_by_a_job_and_restored_into_a_new_claim() {
+    let Some(scene) = Scene::new("claim") else {
+        return;
+    };
+    let files = scene.volume("files");
+    fs::write(files.join("letter"), "dear reader").unwrap();
+    scene.configure(&json!({}));
+    scene.start("home-1", &json!({}));
+    let session = scene.end("home-1");
+    assert_eq!(session["status"]["phase"], "Succeeded", "{session:#}");
+    let target = &session["status"]["targets"][0];
+    assert_eq!(target["stats"][0]["hostname"], "host-0");
+    assert_eq!(target["phase"], "Succeeded");
+    assert_eq!(session["metadata"]["ownerReferences"][0]["name"], "home");
+    let snapshots = scene.snapshots();
+    assert_eq!(snapshots[0]["paths"][0], "/stash-data");
+    assert_eq!(snapshots[0]["hostname"], "host-0");
+    wait_until("the events are written", PATIENCE, || {
+        scene.events("BackupSession", "home-1") == ["BackupSucceeded", "HostBackupSucceeded"]
+    });
+
+    scene.stage.apply(&json!({
+        "apiVersion": "stash.appscode.com/v1beta1", "kind": "RestoreSession",
+        "metadata": { "name": "back" },
+        "spec": {
+            "repository": { "name": "repo" },
+            "target": {
+                "replicas": 1,
+                "volumeMounts": [{ "name": "copy", "mountPath": "/stash-data" }],
+                "volumeClaimTemplates": [{
+                    "metadata": { "name": "copy-${POD_ORDINAL}" },
+                    "spec": claim("any")["spec"],
+                }],
+            },
+        },
+    }));
+    let restore = wait_for("the end of the restore", PATIENCE, || {
+        let restore = scene.stage.get("restoresession/back");
+        let phase = restore["status"]["phase"].as_str().unwrap_or_default();
+        ["Succeeded", "Failed", "Invalid"]
+            .contains(&phase)
+            .then_some(restore)
+    });
+    assert_eq!(restore["status"]["phase"], "Succeeded", "{restore:#}");
+    let copy = scene.volume("copy-0").join("letter");
+    assert_eq!(fs::read_to_string(copy).unwrap(), "dear reader");
+    // The claim outlives the RestoreSession.
+    scene.stage.kubectl(&["delete", "restoresession", "back"]);
+    let claim = scene.stage.get("pvc/copy-0");
+    assert_eq!(claim["metadata"]["ownerReferences"], Value::Null);
+}
+
+#[test]
+fn a_deployment_is_backed_up_by_its_sidecar_and_restored_by_an_init_container() {
+    let Some(scene) = Scene::new("deployment") else {
+        return;
+    };
+    let files = scene.volume("files");
+    fs::write(files.join("letter"), "dear reader").unwrap();
+    scene.deploy();
+    let target = json!({
+        "ref": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "web" },
+        "volumeMounts": [{ "name": "data", "mountPath": "/data" }],
+        "paths": ["/data"],
+    });
+    let hooks = json!({ "preBackup": { "containerName": "web", "exec": {
+        "command": ["sh", "-c", "echo hooked > /data/hook"],
+    } } });
+    scene.configure(&json!({ "target": target, "hooks": hooks }));
+    scene.start("home-1", &json!({}));
+    let session = scene.end("home-1");
+    assert_eq!(session["status"]["phase"], "Succeeded", "{session:#}");
+    assert_eq!(
+        fs::read_to_string(files.join("hook")).unwrap().trim(),
+        "hooked"
+    );
+
+    fs::remove_file(files.join("letter")).unwrap();
+    scene.stage.apply(&json!({
+        "apiVersion": "stash.appscode.com/v1beta1", "kind": "RestoreSession",
+        "metadata": { "name": "back" },
+        "spec": { "repository": { "name": "repo" }, "target": {
+            "ref": target["ref"], "volumeMounts": target["volumeMounts"],
+        } },
+    }));
+    wait_until("the restore succeeds", PATIENCE, || {
+        scene.stage.get("restoresession/back")["status"]["phase"] == "Succeeded"
+    });
+    assert_eq!(
+        fs::read_to_string(files.join("letter")).unwrap(),
+        "dear reader"
+    );
+    scene
+        .stage
+        .namespace()
+        .wait_for_rollout("deployments.apps/web", PATIENCE);
+}
+
+#[test]
+fn sessions_that_cannot_go_on_end_with_the_reason() {
+    let Some(scene) = Scene::new("endings") else {
+        return;
+    };
+    let files = scene.volume("files");
+    fs::write(files.join("letter"), "dear reader").unwrap();
+    scene.deploy();
+    let target = json!({
+        "ref": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "web" },
+        "volumeMounts": [{ "name": "data", "mountPath": "/data" }],
+        "paths": ["/data"],
+    });
+    let hooks = json!({ "preBackup": { "exec": { "command": ["sleep", "1000"] } } });
+    let slow = json!({ "task": { "name": "pvc-backup" }, "target": target, "hooks": hooks });
+    let with = |field: &str, value: Value| {
+        let mut changes = slow.clone();
+        changes[field] = value;
+        changes
+    };
+    scene.configure(&with("timeOut", json!("20s")));
+    scene.start("home-1", &json!({ "retryLeft": 0 }));
+    wait_until("the Job is there", PATIENCE, || {
+        scene.stage.find("job/stash-backup-home-1-0").is_some()
+    });
+    scene.start("home-2", &json!({}));
+    let second = scene.end("home-2");
+    assert_eq!(second["status"]["phase"], "Skipped", "{second:#}");
+    let first = scene.end("home-1");
+    assert_eq!(first["status"]["phase"], "Failed", "{first:#}");
+    let late = condition(&first, "DeadlineExceeded");
+    assert_eq!(late["status"], "True", "{first:#}");
+    wait_until("the Job is gone", PATIENCE, || {
+        scene.stage.find("job/stash-backup-home-1-0").is_none()
+    });
+
+    let retry = json!({ "maxRetry": 1, "delay": "1s" });
+    scene.configure(&with("retryConfig", retry));
+    scene.start("home-3", &json!({ "retryLeft": 1 }));
+    wait_until("the Job is there", PATIENCE, || {
+        scene.stage.find("job/stash-backup-home-3-0").is_some()
+    });
+    scene
+        .stage
+        .kubectl(&["delete", "job", "stash-backup-home-3-0", "--wait=false"]);
+    let third = scene.end("home-3");
+    assert_eq!(third["status"]["phase"], "Failed", "{third:#}");
+    let disrupted = condition(
+        &json!({ "status": third["status"]["targets"][0] }),
+        "BackupDisrupted",
+    );
+    assert_eq!(disrupted["status"], "True", "{third:#}");
+    let retried = wait_for("the session is repeated", PATIENCE, || {
+        let all = scene
+            .stage
+            .kubectl(&["get", "backupsessions", "--output", "json"]);
+        let all: Value = serde_json::from_str(&all).unwrap();
+        let all = all["items"].as_array().unwrap().clone();
+        all.into_iter().find(|it| {
+            let name = it["metadata"]["name"].as_str().unwrap();
+            !["home-1", "home-2", "home-3"].contains(&name)
+        })
+    });
+    assert_eq!(retried["spec"]["retryLeft"], 0, "{retried:#}");
+    // Without the invoker there is nothing to end: its sessions go with it.
+    scene.stage.kubectl(&["delete", "bc", "home"]);
+    wait_until("the sessions are gone", Duration::from_mins(1), || {
+        let names = scene
+            .stage
+            .kubectl(&["get", "backupsessions", "--output", "name"]);
+        names.trim().is_empty()
+    });
+}
