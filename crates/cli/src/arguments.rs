@@ -167,6 +167,7 @@ pub enum Verb {
     Completions(verbs::completions::CompletionsOptions),
     Man(verbs::man::ManOptions),
     Crds(verbs::crds::CrdsOptions),
+    Roles(verbs::roles::RolesOptions),
 }
 
 impl Verb {

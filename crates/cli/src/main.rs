@@ -126,6 +126,7 @@ async fn dispatch(context: &Arc<Context>, verb: Verb) -> Result<Outcome, Failure
         Verb::Completions(options) => verbs::completions::run(context, &options),
         Verb::Man(options) => verbs::man::run(context, &options),
         Verb::Crds(options) => verbs::crds::run(context, &options),
+        Verb::Roles(options) => verbs::roles::run(context, &options),
     }
 }
 

@@ -26,6 +26,7 @@ pub mod operator;
 pub mod completions;
 pub mod crds;
 pub mod man;
+pub mod roles;
 
 mod entry;
 mod select;

@@ -36,5 +36,10 @@ pub use context::{ImageOptions, OperatorOptions, WebhookOptions};
 pub use failure::OperatorError;
 pub use run::{connect, run};
 
+/// What the operator may do in its own namespace: its Lease, and the Secret with the certificates of its webhooks.
+pub fn own_role(name: &str, namespace: &str) -> api::k8s_openapi::api::rbac::v1::Role {
+    rbac::operator_role(name, namespace, &[webhook::CERTIFICATE_SECRET])
+}
+
 /// The field manager of everything that the operator writes.
 pub const FIELD_MANAGER: &str = "stash-operator";

@@ -24,6 +24,7 @@ mod listener;
 mod mutate;
 mod validate;
 
+pub use certificate::SECRET as CERTIFICATE_SECRET;
 pub use configuration::{MUTATE_PATH, VALIDATE_PATH, mutating, validating};
 
 /// An update carries the object twice, and each may have 1.5 MiB in the store.

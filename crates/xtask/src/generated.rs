@@ -54,6 +54,14 @@ fn documents(workspace: &Workspace) -> Result<Vec<(String, String)>, Failure> {
             "deploy/chart/files/crds.yaml".to_owned(),
             output_of(&stash, &["crds", "--output=yaml"])?,
         ),
+        (
+            "deploy/chart/files/cluster-role-rules.yaml".to_owned(),
+            output_of(&stash, &["roles", "--rules-of=ClusterRole"])?,
+        ),
+        (
+            "deploy/chart/files/role-rules.yaml".to_owned(),
+            output_of(&stash, &["roles", "--rules-of=Role"])?,
+        ),
     ])
 }
 

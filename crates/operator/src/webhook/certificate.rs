@@ -28,7 +28,7 @@ use crate::webhook::authority::{Kept, renewed};
 use crate::webhook::configuration::{mutating, validating};
 
 /// The Secret with the certificates.
-const SECRET: &str = "stash-webhook-certificate";
+pub const SECRET: &str = "stash-webhook-certificate";
 /// How often it is looked at: another replica may have made new ones.
 const PERIOD: Duration = Duration::from_mins(10);
 const AUTHORITY: &str = "ca.crt";
