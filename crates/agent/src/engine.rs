@@ -5,6 +5,8 @@
 mod maintenance;
 mod restore;
 mod save;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -68,6 +68,11 @@ pub struct Cache {
 }
 
 impl Cache {
+    /// The storage behind the cache.
+    pub fn storage(&self) -> &Arc<dyn Backend> {
+        &self.inner
+    }
+
     /// The cache of one repository, by the id in its config.
     pub async fn open(
         inner: Arc<dyn Backend>,

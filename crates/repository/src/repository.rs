@@ -204,6 +204,28 @@ impl Repository {
         open::open(backend, password, options).await
     }
 
+    /// The same repository, with everything read from where it is stored.
+    #[must_use]
+    pub fn past_cache(&self) -> Self {
+        let Some(cache) = self.cache() else {
+            return self.clone();
+        };
+        let inner = Inner {
+            backend: Arc::clone(cache.storage()),
+            cache: None,
+            config: self.inner.config.clone(),
+            key: self.inner.key.clone(),
+            key_id: self.inner.key_id,
+            options: OpenOptions {
+                cache: None,
+                ..self.inner.options.clone()
+            },
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
     /// The storage.
     pub fn backend(&self) -> &Arc<dyn Backend> {
         &self.inner.backend

@@ -125,7 +125,8 @@ impl Engine {
         }
     }
 
-    /// Checks the structure of the repository and returns what is wrong with it, each in a sentence.
+    /// Checks the structure of the repository as it is stored, past the cache, and returns what is wrong with it, each
+    /// in a sentence.
     pub async fn check(&self, stop: &Stop) -> Result<Vec<String>, EngineError> {
         self.with_lock(
             LockKind::Shared,
@@ -134,10 +135,10 @@ impl Engine {
             async |lock| {
                 let (token, _watch) = work_token(stop, lock);
                 let options = CheckOptions::default();
-                let report =
-                    check::check(&self.repository, &options, &check::NoCheckProgress, &token)
-                        .await
-                        .map_err(EngineError::Check)?;
+                let stored = self.repository.past_cache();
+                let report = check::check(&stored, &options, &check::NoCheckProgress, &token)
+                    .await
+                    .map_err(EngineError::Check)?;
                 Ok(report.errors.iter().map(ToString::to_string).collect())
             },
         )
