@@ -23,7 +23,7 @@ use crate::service::keys;
 use crate::variables::SetupError;
 use crate::{Backend, BackendError, ErrorKind, FileInfo, FileKind, Handle, Operation};
 
-use answers::{About, Object, Page, accept, parse, refusal, says_which};
+use answers::{About, Object, Page, accept, is_googles, parse, refusal, says_which};
 use api::{Api, encoded, request};
 
 pub use options::GcsOptions;
@@ -77,7 +77,7 @@ impl GcsBackend {
     /// Fails where the bucket is absent. Who may not know has at least been told that there is one.
     async fn ask_for_bucket(&self, operation: Operation) -> Result<(), HttpFailure> {
         let reply = self.bucket(operation).await?;
-        if reply.status == StatusCode::FORBIDDEN {
+        if reply.status == StatusCode::FORBIDDEN && is_googles(&reply) {
             let failure = refusal(&self.api.http, About::Bucket, &reply);
             return if failure.kind == ErrorKind::Temporary {
                 Err(failure)
@@ -171,13 +171,18 @@ impl GcsBackend {
             let reply = self.api.send(Operation::List, request).await?;
             let reply = accept(&self.api.http, About::Bucket, reply)?;
             let page: Page = parse(&self.api.http, "storage#objects", &reply)?;
-            found.extend(page.items.into_iter().filter_map(|object| {
-                let rest = object.name.strip_prefix(&prefix)?;
-                Some(FileInfo {
-                    name: keys::name_of(kind, rest)?.to_owned(),
+            for object in page.items {
+                let rest = object.name.strip_prefix(&prefix).ok_or_else(|| {
+                    HttpFailure::new(
+                        ErrorKind::Temporary,
+                        format!("the listing is not that of `{prefix}`, which was asked for"),
+                    )
+                })?;
+                found.extend(keys::name_of(kind, rest).map(|name| FileInfo {
+                    name: name.to_owned(),
                     size_bytes: object.size,
-                })
-            }));
+                }));
+            }
             match page.next_page_token.filter(|token| !token.is_empty()) {
                 None => return Ok(found),
                 Some(token) if next.as_ref() == Some(&token) => {
@@ -247,7 +252,7 @@ impl Backend for GcsBackend {
 
     async fn write(&self, handle: &Handle, data: Bytes) -> Result<(), BackendError> {
         let class = self.api.options.storage_class.as_deref();
-        let class = class.filter(|_| handle.kind() == FileKind::Pack);
+        let class = class.filter(|_| !handle.is_metadata());
         let result = upload::upload(&self.api, &self.key(handle), class, data).await;
         result.map_err(|failure| self.error(failure, Operation::Write, handle))
     }
@@ -258,8 +263,12 @@ impl Backend for GcsBackend {
             .object(Operation::Remove, Method::DELETE, &key, ("", None))
             .await;
         match result {
-            // The service says nothing, its emulator says that.
-            Ok(reply) if matches!(reply.body.trim_ascii(), b"" | b"null") => Ok(()),
+            // The service says that there is nothing to say, its emulator that.
+            Ok(reply)
+                if reply.status == StatusCode::NO_CONTENT || reply.body.trim_ascii() == b"null" =>
+            {
+                Ok(())
+            }
             Ok(_) => {
                 let failure = HttpFailure::new(
                     ErrorKind::Temporary,

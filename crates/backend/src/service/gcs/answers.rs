@@ -96,10 +96,18 @@ pub(super) fn says_which(reply: &Reply) -> bool {
     words.says_no_bucket() || words.starts("No such object")
 }
 
+/// Whether a refusal is an error document of the service's rather than anybody's.
+pub(super) fn is_googles(reply: &Reply) -> bool {
+    Words::of(reply).is_document
+}
+
 fn kind_of(about: About, status: StatusCode, words: &Words) -> ErrorKind {
     let reason = words.reason.as_deref().unwrap_or_default();
     match status.as_u16() {
-        404 if about == About::Bucket || words.says_no_bucket() => ErrorKind::PlaceNotFound,
+        404 if words.says_no_bucket() => ErrorKind::PlaceNotFound,
+        404 if about == About::Bucket && words.is_document => ErrorKind::PlaceNotFound,
+        // A gateway that has lost the way to the service, for one.
+        404 if about == About::Bucket => ErrorKind::Temporary,
         412 => ErrorKind::AlreadyExists,
         416 => ErrorKind::TooShort,
         403 if matches!(
@@ -111,8 +119,9 @@ fn kind_of(about: About, status: StatusCode, words: &Words) -> ErrorKind {
         }
         // The checksum of a write: what arrived is not what was sent.
         400 if words.has("MD5") || words.has("CRC32C") => ErrorKind::Temporary,
-        // An error document behind a success, or somebody else at the same object or bucket at this moment.
-        200..=299 | 409 => ErrorKind::Temporary,
+        // An error document behind a success, somebody else at the same object or bucket at this moment, or the end of
+        // an upload, which is all that the service says this of.
+        200..=299 | 409 | 410 => ErrorKind::Temporary,
         _ => kind_of_status(status),
     }
 }
@@ -120,6 +129,8 @@ fn kind_of(about: About, status: StatusCode, words: &Words) -> ErrorKind {
 /// `{"error": {"code": 403, "message": "words", "errors": [{"reason": "forbidden"}]}}`, or plain text where contents
 /// were asked for.
 struct Words {
+    /// It is JSON as the service makes it.
+    is_document: bool,
     reason: Option<String>,
     message: Option<String>,
 }
@@ -131,6 +142,7 @@ impl Words {
             Ok(value) if value["error"].is_object() => {
                 let error = &value["error"];
                 Self {
+                    is_document: true,
                     reason: text(&error["errors"][0]["reason"]).or_else(|| text(&error["status"])),
                     message: text(&error["message"]),
                 }
@@ -142,6 +154,7 @@ impl Words {
                     .is_some_and(|kind| kind.starts_with("text/"));
                 let is_words = is_text && !reply.body.trim_ascii_start().starts_with(b"<");
                 Self {
+                    is_document: false,
                     reason: None,
                     message: is_words.then(|| String::from_utf8_lossy(&reply.body).into_owned()),
                 }

@@ -176,6 +176,55 @@ async fn a_404_without_words_is_an_absent_object_only_where_there_is_a_bucket() 
 }
 
 #[tokio::test]
+async fn nothing_is_absent_or_removed_because_a_stranger_says_so() {
+    for (status, body) in [
+        (404, "no healthy upstream"),
+        (404, ""),
+        (404, "<html>404</html>"),
+        (404, "{\"status\": \"not found\"}"),
+        (410, ""),
+        (200, "ok"),
+        (200, ""),
+        (202, ""),
+    ] {
+        let (_stub, backend) = answering(move |_| reply(status, "text/plain", body));
+        for (what, error) in failures(&backend).await {
+            let kind = error.kind;
+            assert_eq!(kind, ErrorKind::Temporary, "{what}: {status} {body}");
+        }
+        let error = backend.create().await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Temporary, "{status} {body}");
+    }
+    // Nor because it will not tell.
+    let (_stub, backend) = answering(|request| match request.uri().path() {
+        "/storage/v1/b/bucket" => reply(403, "text/plain", "go away"),
+        _ => reply(404, "text/plain", "Not Found"),
+    });
+    let error = backend.stat(&Handle::config()).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::PermissionDenied, "{error:?}");
+}
+
+#[tokio::test]
+async fn a_listing_of_another_prefix_is_no_listing() {
+    let name = "ab".repeat(32);
+    for (prefix, is_ours) in [("pre fix/ü/", true), ("", false), ("other/", false)] {
+        let key = format!("{prefix}snapshots/{name}");
+        let (_stub, backend) = answering(move |_| {
+            let items = json!([{"name": key, "size": "3"}]);
+            json(200, &json!({"kind": "storage#objects", "items": items}))
+        });
+        let listed = backend.list(FileKind::Snapshot).await;
+        let listed = listed.map(|infos| infos.len()).map_err(|error| error.kind);
+        let expected = if is_ours {
+            Ok(1)
+        } else {
+            Err(ErrorKind::Temporary)
+        };
+        assert_eq!(listed, expected, "{prefix}");
+    }
+}
+
+#[tokio::test]
 async fn refusals_of_any_operation_mean_the_same() {
     let retention = "Object 'x' is subject to bucket's retention policy and cannot be deleted";
     for (status, reason, message, kind) in [
@@ -264,16 +313,18 @@ fn stored(request: &Request<Bytes>, md5: Option<&str>) -> Response<Bytes> {
 }
 
 #[tokio::test]
-async fn an_upload_says_its_checksum_never_replaces_and_names_a_class_for_packs_only() {
+async fn an_upload_says_its_checksum_never_replaces_and_names_a_class_for_packs_of_data_only() {
     let stub = StubServer::start(|request: Request<Bytes>| async move { stored(&request, None) });
     let mut options = options_of(&stub);
     options.storage_class = Some("NEARLINE".to_owned());
     let backend = GcsBackend::new(options, &direct()).unwrap();
-    for (kind, class) in [
-        (FileKind::Pack, json!("NEARLINE")),
-        (FileKind::Index, Value::Null),
+    let of = |kind| object(kind, "--content\r\n").0;
+    for (handle, class) in [
+        (of(FileKind::Pack), json!("NEARLINE")),
+        (of(FileKind::Pack).with_metadata(), Value::Null),
+        (of(FileKind::Index), Value::Null),
     ] {
-        let (handle, data) = object(kind, "--content\r\n");
+        let (_, data) = object(FileKind::Index, "--content\r\n");
         backend.write(&handle, data.clone()).await.unwrap();
         let request = stub.requests().pop().unwrap();
         let query = request.uri().query().unwrap();

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
-use crate::http::{HttpClient, HttpFailure, Reply};
+use crate::http::{HttpClient, HttpFailure, Reply, kind_of_status};
 use crate::{ErrorKind, Operation};
 
 /// What every request for a token shares.
@@ -146,7 +146,7 @@ impl<'a> Endpoint<'a> {
 /// An absent token endpoint or account must never look like an absent object.
 fn kind_of_refusal(status: StatusCode, code: &str, message: &str) -> ErrorKind {
     match status.as_u16() {
-        408 | 425 | 429 | 500 | 502 | 503 | 504 => ErrorKind::Temporary,
+        _ if kind_of_status(status) == ErrorKind::Temporary => ErrorKind::Temporary,
         _ if matches!(
             code,
             "temporarily_unavailable" | "server_error" | "internal_failure"
