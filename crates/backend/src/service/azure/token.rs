@@ -36,6 +36,8 @@ struct State {
     token: Option<Token>,
     /// Why the last attempt failed.
     failure: Option<Known>,
+    /// The source has given a token, and so there is one.
+    has_served: bool,
 }
 
 struct Token {
@@ -119,12 +121,13 @@ impl Tokens {
             return Err(failure.again());
         }
         let good = good.map(|token| token.text.clone());
-        let result = fetch::fetch(&self.http, &self.machine, credential).await;
+        let result = fetch::fetch(&self.http, &self.machine, credential, state.has_served).await;
         self.rounds.fetch_add(1, Ordering::Release);
         match (result, good) {
             (Ok(grant), _) => {
                 self.http.hide(&grant.token);
                 state.failure = None;
+                state.has_served = true;
                 state.token = Some(Token::new(&grant));
                 Ok(grant.token)
             }

@@ -49,11 +49,12 @@ struct Untold {
 )]
 struct NoMachine(#[source] Box<dyn Error + Send + Sync>);
 
-/// Asks the source.
+/// Asks the source, which may have served before.
 pub(super) async fn fetch(
     http: &HttpClient,
     machine: &HttpClient,
     credential: &Credential,
+    has_served: bool,
 ) -> Result<Grant, HttpFailure> {
     match credential {
         Credential::ClientSecret { place, secret } => {
@@ -69,7 +70,7 @@ pub(super) async fn fetch(
             ];
             of_application(http, place, &proof).await
         }
-        Credential::Machine(place) => of_machine(machine, place).await,
+        Credential::Machine(place) => of_machine(machine, place, has_served).await,
         Credential::Key(_) | Credential::Sas(_) => Err(HttpFailure::new(
             ErrorKind::Permanent,
             "this credential needs no token",
@@ -126,7 +127,11 @@ async fn of_application(
     granted(http, &reply).map_err(fail)
 }
 
-async fn of_machine(http: &HttpClient, place: &Machine) -> Result<Grant, HttpFailure> {
+async fn of_machine(
+    http: &HttpClient,
+    place: &Machine,
+    has_served: bool,
+) -> Result<Grant, HttpFailure> {
     let request = Request::get(question(place));
     let request = match &place.header {
         Some(secret) => request.header("x-identity-header", secret.expose_secret()),
@@ -146,7 +151,7 @@ async fn of_machine(http: &HttpClient, place: &Machine) -> Result<Grant, HttpFai
             Err(HttpFailure::new(ErrorKind::Temporary, words))
         });
     let reply = answer.map_err(|failure| {
-        if place.is_given {
+        if place.is_given || has_served {
             return fail(failure);
         }
         // Most likely there is no such service, and asking for hours would hide that nothing is configured.

@@ -68,6 +68,28 @@ fn refusals_that_pass_are_told_from_those_that_stay() {
     assert_eq!(refused(&client(), &updating).kind, ErrorKind::Temporary);
 }
 
+#[tokio::test]
+async fn a_machine_that_has_given_a_token_may_be_asked_again_later() {
+    let place = Machine {
+        url: "http://127.0.0.1:1/token?api-version=1".to_owned(),
+        header: None,
+        client_id: None,
+        is_given: false,
+    };
+    let options = HttpOptions {
+        use_proxies: false,
+        ..HttpOptions::default()
+    };
+    let http = HttpClient::new(&options).unwrap();
+    for (has_served, kind) in [
+        (false, ErrorKind::Unauthenticated),
+        (true, ErrorKind::Temporary),
+    ] {
+        let failure = of_machine(&http, &place, has_served).await.err().unwrap();
+        assert_eq!(failure.kind, kind, "{failure:?}");
+    }
+}
+
 #[test]
 fn the_words_of_a_refusal_end_at_its_first_line() {
     let body = json!({
