@@ -268,13 +268,22 @@ pub(crate) fn exact_range(reply: Reply, offset: u64, length: u64) -> Result<Byte
             .ok_or_else(too_short)?;
         return Ok(reply.body.slice(start..end));
     }
+    // `bytes 0-99/1234`: the number after the slash is the size of the object.
+    let range = reply.header("content-range");
+    let start = range.and_then(|text| text.trim().strip_prefix("bytes")?.split_once('-'));
+    let start = start.and_then(|(start, _)| start.trim().parse::<u64>().ok());
+    if let Some(start) = start
+        && start != offset
+    {
+        return Err(HttpFailure::new(
+            ErrorKind::Temporary,
+            format!("bytes from {start} came where those from {offset} were asked for"),
+        ));
+    }
     if received == length {
         return Ok(reply.body);
     }
-    // `bytes 0-99/1234`: the number after the slash is the size of the object.
-    let total = reply
-        .header("content-range")
-        .and_then(|text| text.rsplit_once('/')?.1.parse::<u64>().ok());
+    let total = range.and_then(|text| text.rsplit_once('/')?.1.parse::<u64>().ok());
     let ends_before =
         received < length && total.is_some_and(|total| offset.saturating_add(received) == total);
     Err(if ends_before {
@@ -288,4 +297,33 @@ pub(crate) fn exact_range(reply: Reply, offset: u64, length: u64) -> Result<Byte
             format!("{received} bytes came where {length} were asked for"),
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_from_another_place_is_not_the_part_that_was_asked_for() {
+        let part = |status, range: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            if let Some(range) = range {
+                headers.insert("content-range", range.parse().unwrap());
+            }
+            let reply = Reply {
+                status,
+                headers,
+                body: Bytes::from_static(b"0123"),
+            };
+            exact_range(reply, 10, 4).map_err(|failure| failure.kind)
+        };
+        let partial = StatusCode::PARTIAL_CONTENT;
+        let whole = Ok(Bytes::from_static(b"0123"));
+        assert_eq!(part(partial, Some("bytes 10-13/99")), whole);
+        assert_eq!(part(partial, Some("bytes 10-13/*")), whole);
+        assert_eq!(part(partial, None), whole);
+        for range in ["bytes 0-3/99", "bytes 9-12/99", "bytes 0-3/*"] {
+            assert_eq!(part(partial, Some(range)), Err(ErrorKind::Temporary));
+        }
+    }
 }

@@ -292,6 +292,9 @@ impl Backend for Retry {
                 .filter(|(_, error)| !error.is_not_found())
                 .partition(|(_, error)| error.is_temporary());
             failures.extend(lasting);
+            if !temporary.is_empty() && temporary.len() < rest.len() {
+                attempts.got_on();
+            }
             rest = temporary.iter().map(|(handle, _)| handle.clone()).collect();
             // The longest pause that was asked for is the one that is kept.
             let longest = temporary

@@ -268,8 +268,11 @@ pub(crate) fn kind_of_status(status: StatusCode) -> ErrorKind {
         401 => ErrorKind::Unauthenticated,
         403 => ErrorKind::PermissionDenied,
         404 | 410 => ErrorKind::NotFound,
-        408 | 425 | 429 | 500 | 502 | 503 | 504 => ErrorKind::Temporary,
         507 => ErrorKind::NoSpace,
+        // What the server cannot do at all, or not in this version of the protocol.
+        501 | 505 => ErrorKind::Permanent,
+        // Fronts have numbers of their own for a server behind them that is away.
+        408 | 425 | 429 | 500..=599 => ErrorKind::Temporary,
         _ => ErrorKind::Permanent,
     }
 }
@@ -277,6 +280,19 @@ pub(crate) fn kind_of_status(status: StatusCode) -> ErrorKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fault_of_the_server_passes_unless_it_says_that_it_cannot() {
+        for status in 500..=599 {
+            let kind = kind_of_status(StatusCode::from_u16(status).unwrap());
+            let expected = match status {
+                501 | 505 => ErrorKind::Permanent,
+                507 => ErrorKind::NoSpace,
+                _ => ErrorKind::Temporary,
+            };
+            assert_eq!(kind, expected, "{status}");
+        }
+    }
 
     #[test]
     fn only_alerts_about_certificates_and_ways_are_not_worth_another_attempt() {

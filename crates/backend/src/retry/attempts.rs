@@ -42,6 +42,11 @@ impl<'a> Attempts<'a> {
         }
     }
 
+    /// A part of the call is done: the time limit counts anew from the next failure.
+    pub fn got_on(&mut self) {
+        self.first_failure = None;
+    }
+
     /// Waits for the time of the next attempt; gives the error back when there is none.
     pub async fn pause(&mut self, error: BackendError) -> Result<(), BackendError> {
         if !error.is_temporary() {

@@ -454,6 +454,53 @@ async fn removal_of_many_repeats_only_what_failed_for_the_moment() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn removal_of_many_goes_on_for_as_long_as_it_gets_on() {
+    let Setup {
+        memory,
+        faults,
+        retry,
+    } = setup(RetryOptions {
+        limit: Duration::from_secs(5),
+        first_pause: Duration::from_secs(4),
+        longest_pause: Duration::from_secs(4),
+        ..RetryOptions::default()
+    });
+    let handles: Vec<Handle> = (0..10)
+        .map(|number| Handle::new(FileKind::Pack, format!("{number:064x}")))
+        .collect();
+    for handle in &handles {
+        memory.put(handle, Bytes::from_static(b"pack"));
+    }
+    // Of each round only the last removal gets through.
+    let mut number = 0;
+    for left in (1..=10).rev() {
+        for _ in 1..left {
+            number += 1;
+            faults.inject(
+                Fault::new(temporary())
+                    .on(Operation::Remove)
+                    .at(Calls::Nth(number)),
+            );
+        }
+        number += 1;
+    }
+    let start = Instant::now();
+    let failures = retry.remove_many(&handles).await;
+    assert!(failures.is_empty(), "{failures:?}");
+    assert!(start.elapsed() > Duration::from_secs(5));
+    assert_eq!(faults.count(Operation::Remove, FileKind::Pack), number);
+
+    // Where nothing gets through, it ends in time.
+    for handle in &handles {
+        memory.put(handle, Bytes::from_static(b"pack"));
+    }
+    faults.inject(Fault::new(temporary()).on(Operation::Remove));
+    let start = Instant::now();
+    assert_eq!(retry.remove_many(&handles).await.len(), 10);
+    assert!(start.elapsed() <= Duration::from_secs(5));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_user_learns_that_it_waits_and_that_it_goes_on() {
     let news = Arc::new(parking_lot::Mutex::new(Vec::new()));
     let seen = Arc::clone(&news);
