@@ -16,6 +16,7 @@ mod codes;
 mod controllers;
 mod damage;
 mod disk;
+mod disturbances;
 mod doctor;
 mod hostile;
 mod interop;

@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use testkit::cluster::{Namespace, wait_for};
 use testkit::{Cluster, Scratch};
 
+use crate::controllers::stage::Share;
+
 pub const PASSWORD: &str = "correct horse battery staple";
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -16,6 +18,7 @@ const PATIENCE: Duration = Duration::from_mins(2);
 pub struct Stage {
     pub namespace: Namespace,
     pub scratch: Scratch,
+    _share: Share,
 }
 
 /// A sidecar, Job or init container that is killed with the test.
@@ -28,6 +31,7 @@ impl Stage {
     /// `None` where there is no cluster.
     pub fn new(title: &str) -> Option<Self> {
         let cluster = Cluster::offered()?;
+        let share = Share::some();
         let crds = cluster
             .command(env!("CARGO_BIN_EXE_stash"))
             .arg("crds")
@@ -39,6 +43,7 @@ impl Stage {
         let stage = Self {
             namespace: cluster.create_namespace(title),
             scratch: Scratch::new(),
+            _share: share,
         };
         stage.scratch.folder("repository");
         stage.scratch.folder("source");

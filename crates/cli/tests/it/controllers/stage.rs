@@ -1,6 +1,7 @@
 //! A namespace, an operator for it, and the objects of a backup.
 
 use std::process::{Child, Stdio};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -11,15 +12,54 @@ use testkit::cluster::{Namespace, wait_for};
 
 pub const PATIENCE: Duration = Duration::from_mins(2);
 
+/// Tests share the cluster, but for those that disturb it.
+static CLUSTER: RwLock<()> = RwLock::new(());
+
 pub struct Stage {
     namespace: Namespace,
-    operator: Child,
+    operator: Option<Child>,
+    /// Dropped last: the operator has ended by then.
+    _share: Share,
+}
+
+/// The part of the cluster that a test has until its end.
+pub enum Share {
+    Some {
+        _guard: RwLockReadGuard<'static, ()>,
+    },
+    All {
+        _guard: RwLockWriteGuard<'static, ()>,
+    },
+}
+
+impl Share {
+    /// The cluster together with other tests.
+    pub fn some() -> Self {
+        // A test that failed leaves the cluster as it is.
+        let _guard = CLUSTER.read().unwrap_or_else(PoisonError::into_inner);
+        Self::Some { _guard }
+    }
+
+    /// The cluster alone: no other test of this program uses it, no other operator runs.
+    pub fn all() -> Self {
+        let _guard = CLUSTER.write().unwrap_or_else(PoisonError::into_inner);
+        Self::All { _guard }
+    }
 }
 
 impl Stage {
     /// `None` where there is no cluster. Operators of several tests wait for one another to lead; whichever does
     /// works for all of them.
     pub fn new(title: &str, options: &[&str]) -> Option<Self> {
+        Self::with(Share::some(), title, options)
+    }
+
+    /// The cluster is this test's alone.
+    pub fn alone(title: &str, options: &[&str]) -> Option<Self> {
+        Self::with(Share::all(), title, options)
+    }
+
+    fn with(share: Share, title: &str, options: &[&str]) -> Option<Self> {
         let cluster = Cluster::offered()?;
         let definitions = cluster
             .command(env!("CARGO_BIN_EXE_stash"))
@@ -30,12 +70,24 @@ impl Stage {
             .kubectl_with_input(&["apply", "--server-side", "-f", "-"], &definitions.stdout)
             .succeed("apply the definitions");
         let namespace = cluster.create_namespace(title);
+        let mut stage = Self {
+            namespace,
+            operator: None,
+            _share: share,
+        };
+        stage.start_operator(options);
+        Some(stage)
+    }
+
+    /// Starts an operator in place of the one that was killed; without options, one without webhooks.
+    pub fn start_operator(&mut self, options: &[&str]) {
         let without_webhooks = ["--webhook-port", "0"];
         let options = if options.is_empty() {
             &without_webhooks
         } else {
             options
         };
+        let cluster = self.namespace.cluster();
         let operator = cluster
             .command(env!("CARGO_BIN_EXE_stash"))
             .args([
@@ -52,10 +104,15 @@ impl Stage {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        Some(Self {
-            namespace,
-            operator,
-        })
+        self.operator = Some(operator);
+    }
+
+    /// Kills the operator without a warning.
+    pub fn kill_operator(&mut self) {
+        if let Some(mut operator) = self.operator.take() {
+            operator.kill().unwrap();
+            operator.wait().unwrap();
+        }
     }
 
     pub fn name(&self) -> &str {
@@ -130,10 +187,13 @@ impl Stage {
 impl Drop for Stage {
     fn drop(&mut self) {
         // Asked to end, it lets the next one lead at once.
-        if let Ok(pid) = i32::try_from(self.operator.id()) {
+        let Some(mut operator) = self.operator.take() else {
+            return;
+        };
+        if let Ok(pid) = i32::try_from(operator.id()) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
         }
-        drop(self.operator.wait());
+        drop(operator.wait());
     }
 }
 

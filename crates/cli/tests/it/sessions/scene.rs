@@ -1,0 +1,169 @@
+//! A namespace with an operator, a claim with files, and a claim with the repository.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use testkit::Restic;
+use testkit::cluster::{wait_for, wait_until};
+
+use crate::controllers::stage::{PATIENCE, Stage};
+
+/// The password of the repository.
+pub const PASSWORD: &str = "x";
+
+/// What a test works with: a claim with files, a claim with the repository.
+pub struct Scene {
+    pub stage: Stage,
+    pub restic: Restic,
+}
+
+impl Scene {
+    /// `None` where there is no cluster of ours, or no restic.
+    pub fn new(title: &str) -> Option<Self> {
+        Self::on(Stage::new(title, &[])?)
+    }
+
+    /// The same on a stage that exists.
+    pub fn on(stage: Stage) -> Option<Self> {
+        let restic = Restic::find_or_skip()?;
+        if !stage.cluster().is_own() {
+            testkit::skip("sessions: the files of claims are looked at from outside of Pods");
+            return None;
+        }
+        let scene = Self { stage, restic };
+        scene.stage.secret();
+        for name in ["files", "store"] {
+            scene.stage.apply(&claim(name));
+        }
+        scene.stage.apply(&json!({
+            "apiVersion": "stash.appscode.com/v1alpha1", "kind": "Repository",
+            "metadata": { "name": "repo" },
+            "spec": { "backend": {
+                "storageSecretName": "keys",
+                "local": { "mountPath": "/safe", "persistentVolumeClaim": { "claimName": "store" } },
+            } },
+        }));
+        Some(scene)
+    }
+
+    /// Where the files of a claim lie on this machine, once it is bound.
+    pub fn volume(&self, name: &str) -> PathBuf {
+        wait_until("the claim is bound", PATIENCE, || {
+            self.stage.get(&format!("pvc/{name}"))["status"]["phase"] == "Bound"
+        });
+        self.stage.cluster().volume(self.stage.name(), name)
+    }
+
+    /// A configuration by hand; `changes` replace fields of its specification.
+    pub fn configure(&self, changes: &Value) {
+        let mut object = json!({
+            "apiVersion": "stash.appscode.com/v1beta1", "kind": "BackupConfiguration",
+            "metadata": { "name": "home" },
+            "spec": {
+                "repository": { "name": "repo" },
+                "target": { "ref": { "apiVersion": "v1", "kind": "PersistentVolumeClaim", "name": "files" } },
+                // The volumes of this cluster belong to root.
+                "runtimeSettings": { "container": { "securityContext": { "runAsUser": 0 } } },
+                "retentionPolicy": { "name": "keep", "keepLast": 5, "prune": true },
+                "backupHistoryLimit": 2,
+            },
+        });
+        for (field, value) in changes.as_object().into_iter().flatten() {
+            object["spec"][field] = value.clone();
+        }
+        self.stage.apply(&object);
+        wait_until("the configuration is ready", PATIENCE, || {
+            self.stage.get("bc/home")["status"]["phase"] == "Ready"
+        });
+    }
+
+    /// A Deployment that has the files.
+    pub fn deploy(&self) {
+        self.stage.apply(&json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web" },
+            "spec": {
+                "selector": { "matchLabels": { "app": "web" } },
+                "strategy": { "type": "Recreate" },
+                "template": {
+                    "metadata": { "labels": { "app": "web" } },
+                    "spec": {
+                        "terminationGracePeriodSeconds": 1,
+                        "containers": [{
+                            "name": "web", "image": self.stage.cluster().busybox(),
+                            "command": ["sleep", "1000000"],
+                            "volumeMounts": [{ "name": "data", "mountPath": "/data" }],
+                        }],
+                        "volumes": [{ "name": "data", "persistentVolumeClaim": { "claimName": "files" } }],
+                    },
+                },
+            },
+        }));
+        self.stage
+            .namespace()
+            .wait_for_rollout("deployments.apps/web", PATIENCE);
+    }
+
+    /// A session by hand; `changes` replace fields of its specification.
+    pub fn start(&self, name: &str, changes: &Value) {
+        let mut object = json!({
+            "apiVersion": "stash.appscode.com/v1beta1", "kind": "BackupSession",
+            "metadata": { "name": name },
+            "spec": { "invoker": { "kind": "BackupConfiguration", "name": "home" } },
+        });
+        for (field, value) in changes.as_object().into_iter().flatten() {
+            object["spec"][field] = value.clone();
+        }
+        self.stage.apply(&object);
+    }
+
+    /// A session as it is now.
+    pub fn session(&self, name: &str) -> Value {
+        self.stage.get(&format!("backupsession/{name}"))
+    }
+
+    /// The session when it is over.
+    pub fn end(&self, name: &str) -> Value {
+        wait_for(&format!("the end of {name}"), PATIENCE, || {
+            let session = self.session(name);
+            let phase = session["status"]["phase"].as_str().unwrap_or_default();
+            ["Succeeded", "Failed", "Skipped"]
+                .contains(&phase)
+                .then_some(session)
+        })
+    }
+
+    /// Reasons of the events about an object, sorted.
+    pub fn events(&self, kind: &str, name: &str) -> Vec<String> {
+        let selector = format!("involvedObject.kind={kind},involvedObject.name={name}");
+        let text = self.stage.kubectl(&[
+            "get",
+            "events",
+            "--field-selector",
+            &selector,
+            "--output",
+            "jsonpath={range .items[*]}{.reason} {end}",
+        ]);
+        let mut reasons: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+        reasons.sort();
+        reasons
+    }
+
+    /// What stock restic finds in the repository.
+    pub fn snapshots(&self) -> Value {
+        let repository = self.restic.repository(self.volume("store"), PASSWORD);
+        let output = repository.run(["snapshots", "--no-lock", "--json"]);
+        output.assert_success();
+        output.json()
+    }
+}
+
+/// A claim of the default StorageClass.
+pub fn claim(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": { "name": name },
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "resources": { "requests": { "storage": "10Mi" } },
+        },
+    })
+}
