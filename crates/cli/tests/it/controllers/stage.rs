@@ -36,14 +36,16 @@ impl Share {
     /// The cluster together with other tests.
     pub fn some() -> Self {
         // A test that failed leaves the cluster as it is.
-        let _guard = CLUSTER.read().unwrap_or_else(PoisonError::into_inner);
-        Self::Some { _guard }
+        Self::Some {
+            _guard: CLUSTER.read().unwrap_or_else(PoisonError::into_inner),
+        }
     }
 
     /// The cluster alone: no other test of this program uses it, no other operator runs.
     pub fn all() -> Self {
-        let _guard = CLUSTER.write().unwrap_or_else(PoisonError::into_inner);
-        Self::All { _guard }
+        Self::All {
+            _guard: CLUSTER.write().unwrap_or_else(PoisonError::into_inner),
+        }
     }
 }
 
