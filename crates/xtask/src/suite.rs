@@ -33,6 +33,9 @@ pub fn run(workspace: &Workspace, no_quickstart: bool) -> Result<(), Failure> {
     if !no_quickstart {
         let mut quickstart = Command::new(workspace.path("scripts/quickstart"));
         quickstart.current_dir(workspace.root());
+        // One build serves everything; a user's quickstart builds for speed, which takes minutes more.
+        let program = workspace.target_folder()?.join("debug/stash");
+        quickstart.env("STASH_QUICKSTART_PROGRAM", program);
         step("quickstart", || tally.run(&mut quickstart))?;
     }
 
