@@ -2,7 +2,7 @@
 //!
 //! `cargo xtask cluster up` starts one and names the file to set `STASH_TEST_CLUSTER` to. The same tests run against
 //! any other cluster by `KUBECONFIG`, where `STASH_TEST_IMAGE` names the image of `stash`: both, so that no cluster is
-//! used by mistake. A test is skipped, with a line that is counted, when there is neither:
+//! used by mistake; `STASH_TEST_BUSYBOX` names an image with a shell where the public one cannot be pulled. A test is skipped, with a line that is counted, when there is neither:
 //!
 //! ```no_run
 //! # fn body() -> Option<()> {
@@ -14,6 +14,7 @@
 //!
 //! A cluster is shared by all tests of a run: keep to a namespace of your own, and give what has none a random name.
 
+mod files;
 mod namespace;
 mod waiting;
 
@@ -27,6 +28,7 @@ use std::process::{Command, Stdio};
 use serde::Deserialize;
 use serde_json::Value;
 
+pub use self::files::Files;
 pub use self::namespace::Namespace;
 pub use self::waiting::{wait_for, wait_until};
 use crate::skip;
@@ -35,6 +37,8 @@ use crate::skip;
 pub const VARIABLE: &str = "STASH_TEST_CLUSTER";
 /// The variable that names the image of `stash` on any other cluster.
 pub const IMAGE_VARIABLE: &str = "STASH_TEST_IMAGE";
+/// The variable that names another image with a shell, for a cluster that cannot get the usual one.
+const BUSYBOX_VARIABLE: &str = "STASH_TEST_BUSYBOX";
 /// The image with a shell on any other cluster.
 const PUBLIC_BUSYBOX: &str = "docker.io/library/busybox:1.36";
 const VOLUMES: &str = "/tmp/hostpath_pv";
@@ -113,7 +117,7 @@ impl Cluster {
             kubeconfig,
             images: Images {
                 stash,
-                busybox: PUBLIC_BUSYBOX.to_owned(),
+                busybox: env::var(BUSYBOX_VARIABLE).unwrap_or_else(|_| PUBLIC_BUSYBOX.to_owned()),
                 minio: None,
             },
             own: None,

@@ -8,6 +8,7 @@
 )]
 
 mod scene;
+mod share;
 mod support;
 
 mod backends;

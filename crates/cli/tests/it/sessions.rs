@@ -2,6 +2,7 @@
 //! judged by stock restic. Every test is skipped, with a line that says so, where there is no cluster.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -11,15 +12,14 @@ pub mod scene;
 
 use scene::{Scene, claim};
 
-use crate::controllers::stage::{PATIENCE, condition};
+use crate::controllers::stage::{PATIENCE, Stage, condition};
 
 #[test]
 fn a_claim_is_backed_up_by_a_job_and_restored_into_a_new_claim() {
-    let Some(scene) = Scene::new("claim") else {
+    let Some(scene) = Stage::new("claim", &[]).and_then(Scene::anywhere) else {
         return;
     };
-    let files = scene.volume("files");
-    fs::write(files.join("letter"), "dear reader").unwrap();
+    scene.write("letter", "dear reader");
     scene.configure(&json!({}));
     scene.start("home-1", &json!({}));
     let session = scene.end("home-1");
@@ -58,8 +58,7 @@ fn a_claim_is_backed_up_by_a_job_and_restored_into_a_new_claim() {
             .then_some(restore)
     });
     assert_eq!(restore["status"]["phase"], "Succeeded", "{restore:#}");
-    let copy = scene.volume("copy-0").join("letter");
-    assert_eq!(fs::read_to_string(copy).unwrap(), "dear reader");
+    assert_eq!(scene.read("copy-0", "letter"), "dear reader");
     // The claim outlives the RestoreSession.
     scene.stage.kubectl(&["delete", "restoresession", "back"]);
     let claim = scene.stage.get("pvc/copy-0");
@@ -71,7 +70,6 @@ fn the_account_of_an_agent_may_do_its_work_and_nothing_else() {
     let Some(scene) = Scene::new("rights") else {
         return;
     };
-    scene.volume("files");
     scene.configure(&json!({}));
     scene.start("home-1", &json!({}));
     scene.end("home-1");
@@ -128,11 +126,10 @@ fn the_account_of_an_agent_may_do_its_work_and_nothing_else() {
 
 #[test]
 fn a_deployment_is_backed_up_by_its_sidecar_and_restored_by_an_init_container() {
-    let Some(scene) = Scene::new("deployment") else {
+    let Some(scene) = Stage::new("deployment", &[]).and_then(Scene::anywhere) else {
         return;
     };
-    let files = scene.volume("files");
-    fs::write(files.join("letter"), "dear reader").unwrap();
+    scene.write("letter", "dear reader");
     scene.deploy();
     let target = json!({
         "ref": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "web" },
@@ -146,12 +143,10 @@ fn a_deployment_is_backed_up_by_its_sidecar_and_restored_by_an_init_container() 
     scene.start("home-1", &json!({}));
     let session = scene.end("home-1");
     assert_eq!(session["status"]["phase"], "Succeeded", "{session:#}");
-    assert_eq!(
-        fs::read_to_string(files.join("hook")).unwrap().trim(),
-        "hooked"
-    );
+    assert_eq!(scene.read("files", "hook").trim(), "hooked");
 
-    fs::remove_file(files.join("letter")).unwrap();
+    let remove = |folder: &Path| fs::remove_file(folder.join("letter")).unwrap();
+    scene.files("files").edit(remove);
     scene.stage.apply(&json!({
         "apiVersion": "stash.appscode.com/v1beta1", "kind": "RestoreSession",
         "metadata": { "name": "back" },
@@ -162,10 +157,7 @@ fn a_deployment_is_backed_up_by_its_sidecar_and_restored_by_an_init_container() 
     wait_until("the restore succeeds", PATIENCE, || {
         scene.stage.get("restoresession/back")["status"]["phase"] == "Succeeded"
     });
-    assert_eq!(
-        fs::read_to_string(files.join("letter")).unwrap(),
-        "dear reader"
-    );
+    assert_eq!(scene.read("files", "letter"), "dear reader");
     scene
         .stage
         .namespace()
@@ -174,11 +166,10 @@ fn a_deployment_is_backed_up_by_its_sidecar_and_restored_by_an_init_container() 
 
 #[test]
 fn sessions_that_cannot_go_on_end_with_the_reason() {
-    let Some(scene) = Scene::new("endings") else {
+    let Some(scene) = Stage::new("endings", &[]).and_then(Scene::anywhere) else {
         return;
     };
-    let files = scene.volume("files");
-    fs::write(files.join("letter"), "dear reader").unwrap();
+    scene.write("letter", "dear reader");
     scene.deploy();
     let target = json!({
         "ref": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "web" },

@@ -45,6 +45,38 @@ spec:
 }
 
 #[test]
+fn files_of_a_claim_are_carried_by_a_pod_as_they_are_seen_on_the_node() {
+    let Some(cluster) = Cluster::offered().filter(Cluster::is_own) else {
+        return;
+    };
+    let namespace = cluster.create_namespace("files");
+    namespace.apply(
+        "
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: data}
+spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 10Mi}}}
+",
+    );
+    let (seen, carried) = (namespace.files("data"), namespace.files_by_pod("data"));
+    carried.edit(|folder| {
+        fs::write(folder.join("letter"), b"\xff\x00 bytes").unwrap();
+        std::os::unix::fs::symlink("letter", folder.join("link")).unwrap();
+    });
+    seen.look(|folder| {
+        assert_eq!(fs::read(folder.join("link")).unwrap(), b"\xff\x00 bytes");
+    });
+    seen.edit(|folder| fs::remove_file(folder.join("letter")).unwrap());
+    carried.look(|folder| {
+        assert!(!folder.join("letter").exists());
+        assert_eq!(
+            fs::read_link(folder.join("link")).unwrap().to_str(),
+            Some("letter")
+        );
+    });
+}
+
+#[test]
 fn what_is_mounted_on_the_node_is_seen_by_pods_and_by_nobody_else() {
     let Some(cluster) = Cluster::offered().filter(Cluster::is_own) else {
         return;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use testkit::cluster::{Namespace, wait_for};
 use testkit::{Cluster, Scratch};
 
-use crate::controllers::stage::Share;
+use crate::share::Share;
 
 pub const PASSWORD: &str = "correct horse battery staple";
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -31,7 +31,7 @@ impl Stage {
     /// `None` where there is no cluster.
     pub fn new(title: &str) -> Option<Self> {
         let cluster = Cluster::offered()?;
-        let share = Share::some();
+        let share = Share::without_operators();
         let crds = cluster
             .command(env!("CARGO_BIN_EXE_stash"))
             .arg("crds")

@@ -1,7 +1,6 @@
 //! A namespace, an operator for it, and the objects of a backup.
 
 use std::process::{Child, Stdio};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -10,43 +9,15 @@ use serde_json::{Value, json};
 use testkit::Cluster;
 use testkit::cluster::{Namespace, wait_for};
 
-pub const PATIENCE: Duration = Duration::from_mins(2);
+use crate::share::Share;
 
-/// Tests share the cluster, but for those that disturb it.
-static CLUSTER: RwLock<()> = RwLock::new(());
+pub const PATIENCE: Duration = Duration::from_mins(2);
 
 pub struct Stage {
     namespace: Namespace,
     operator: Option<Child>,
     /// Dropped last: the operator has ended by then.
     _share: Share,
-}
-
-/// The part of the cluster that a test has until its end.
-pub enum Share {
-    Some {
-        _guard: RwLockReadGuard<'static, ()>,
-    },
-    All {
-        _guard: RwLockWriteGuard<'static, ()>,
-    },
-}
-
-impl Share {
-    /// The cluster together with other tests.
-    pub fn some() -> Self {
-        // A test that failed leaves the cluster as it is.
-        Self::Some {
-            _guard: CLUSTER.read().unwrap_or_else(PoisonError::into_inner),
-        }
-    }
-
-    /// The cluster alone: no other test of this program uses it, no other operator runs.
-    pub fn all() -> Self {
-        Self::All {
-            _guard: CLUSTER.write().unwrap_or_else(PoisonError::into_inner),
-        }
-    }
 }
 
 impl Stage {

@@ -1,10 +1,11 @@
 //! A namespace with an operator, a claim with files, and a claim with the repository.
 
+use std::fs;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use testkit::Restic;
-use testkit::cluster::{wait_for, wait_until};
+use testkit::cluster::{Files, wait_for, wait_until};
 
 use crate::controllers::stage::{PATIENCE, Stage};
 
@@ -25,11 +26,16 @@ impl Scene {
 
     /// The same on a stage that exists.
     pub fn on(stage: Stage) -> Option<Self> {
-        let restic = Restic::find_or_skip()?;
         if !stage.cluster().is_own() {
-            testkit::skip("sessions: the files of claims are looked at from outside of Pods");
+            testkit::skip("sessions: the folders of claims are looked at while they are used");
             return None;
         }
+        Self::anywhere(stage)
+    }
+
+    /// On any cluster: claims are looked at by [`Scene::files`] only.
+    pub fn anywhere(stage: Stage) -> Option<Self> {
+        let restic = Restic::find_or_skip()?;
         let scene = Self { stage, restic };
         scene.stage.secret();
         for name in ["files", "store"] {
@@ -46,7 +52,24 @@ impl Scene {
         Some(scene)
     }
 
-    /// Where the files of a claim lie on this machine, once it is bound.
+    /// The files of a claim, on any cluster, while nobody else works with them.
+    pub fn files(&self, claim: &str) -> Files<'_> {
+        self.stage.namespace().files(claim)
+    }
+
+    /// Writes a file to be backed up.
+    pub fn write(&self, name: &str, text: &str) {
+        let files = self.files("files");
+        files.edit(|folder| fs::write(folder.join(name), text).unwrap());
+    }
+
+    /// Reads a file of a claim.
+    pub fn read(&self, claim: &str, name: &str) -> String {
+        let files = self.files(claim);
+        files.look(|folder| fs::read_to_string(folder.join(name)).unwrap())
+    }
+
+    /// Where the files of a claim lie on this machine, once it is bound; of a cluster of ours.
     pub fn volume(&self, name: &str) -> PathBuf {
         wait_until("the claim is bound", PATIENCE, || {
             self.stage.get(&format!("pvc/{name}"))["status"]["phase"] == "Bound"
@@ -150,10 +173,12 @@ impl Scene {
 
     /// What stock restic finds in the repository.
     pub fn snapshots(&self) -> Value {
-        let repository = self.restic.repository(self.volume("store"), PASSWORD);
-        let output = repository.run(["snapshots", "--no-lock", "--json"]);
-        output.assert_success();
-        output.json()
+        self.files("store").look(|folder| {
+            let repository = self.restic.repository(folder, PASSWORD);
+            let output = repository.run(["snapshots", "--no-lock", "--json"]);
+            output.assert_success();
+            output.json()
+        })
     }
 }
 
