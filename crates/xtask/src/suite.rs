@@ -1,6 +1,7 @@
 //! The whole test run behind `scripts/test`: the checks of `ci`, every test including the heavy ones and
 //! those that need servers or a cluster, and the quickstart of the README.
 
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
@@ -79,7 +80,8 @@ fn with_servers(workspace: &Workspace, restic: &Restic, tally: &mut Tally) -> Re
     tests
         .args(["--", "--include-ignored", "--show-output"])
         .env("STASH_TEST_SERVERS", servers::file(guard.state()))
-        .env("STASH_TEST_REPORT", &results);
+        .env("STASH_TEST_REPORT", &results)
+        .env("RUST_TEST_THREADS", side_by_side().to_string());
     restic.offer_to(&mut tests);
     let tested = step("tests, heavy ones included", || tally.run(&mut tests));
     report::line(&format!(
@@ -89,6 +91,11 @@ fn with_servers(workspace: &Workspace, restic: &Restic, tally: &mut Tally) -> Re
     let ended = cluster.map_or(Ok(()), |(guard, _)| guard.dismiss(tested.is_ok()));
     let stopped = guard.dismiss(tested.is_ok());
     tested.and(ended).and(stopped)
+}
+
+/// How many tests run at once: those with servers and a cluster wait for most of their time.
+fn side_by_side() -> usize {
+    std::thread::available_parallelism().map_or(2, NonZero::get) + 2
 }
 
 /// Starts a Kubernetes where this machine can run one; a machine that cannot is counted among the skips, a cluster that
