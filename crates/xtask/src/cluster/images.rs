@@ -147,6 +147,9 @@ fn writing(path: &Path) -> impl Fn(std::io::Error) -> Failure + '_ {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -172,5 +175,83 @@ mod tests {
         let dockerfile = include_str!("../../../../deploy/docker/Dockerfile");
         assert!(dockerfile.contains(&format!("\nUSER {STASH_USER}\n")));
         assert!(dockerfile.contains("\nENTRYPOINT [\"/stash\"]\n"));
+    }
+
+    const RECIPE: &str = include_str!("../../../../deploy/docker/Dockerfile");
+
+    /// Unpacks the layer of the image that is made of a program.
+    fn made_here(program: &Path, scratch: &Path) -> (serde_json::Value, PathBuf) {
+        let file = scratch.join("stash.tar");
+        stash(program, &file).unwrap();
+        let unpack = |archive: &Path, to: &Path| {
+            fs::create_dir_all(to).unwrap();
+            let mut archive = tar::Archive::new(fs::File::open(archive).unwrap());
+            archive.set_preserve_permissions(true);
+            archive.unpack(to).unwrap();
+        };
+        let image = scratch.join("image");
+        unpack(&file, &image);
+        let json = |name: &str| -> serde_json::Value {
+            serde_json::from_slice(&fs::read(image.join(name)).unwrap()).unwrap()
+        };
+        let manifest = json("manifest.json");
+        let configuration = json(manifest[0]["Config"].as_str().unwrap());
+        let files = scratch.join("here");
+        let layer = manifest[0]["Layers"][0].as_str().unwrap();
+        unpack(&image.join(layer), &files);
+        (configuration["config"].clone(), files)
+    }
+
+    /// Does what the recipe of the image does once the program is built.
+    fn made_by_recipe(program: &Path, scratch: &Path) -> PathBuf {
+        let files = scratch.join("recipe");
+        let steps = RECIPE.split("\nRUN ").nth(2).unwrap();
+        let end = steps.find("\n\n").unwrap();
+        let steps = steps[..end]
+            .replace("/image", files.to_str().unwrap())
+            .replace("target/release/stash", program.to_str().unwrap());
+        let status = Command::new("sh").args(["-ec", &steps]).status().unwrap();
+        assert!(status.success());
+        files
+    }
+
+    /// Every file with its permissions and its content.
+    fn tree(folder: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
+        let mut found = BTreeMap::new();
+        let mut folders = vec![folder.to_path_buf()];
+        while let Some(next) = folders.pop() {
+            for entry in fs::read_dir(next).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o755;
+                let name = path.strip_prefix(folder).unwrap().to_path_buf();
+                found.insert(name, (mode, fs::read(&path).unwrap()));
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn the_recipe_for_users_makes_the_same_image() {
+        let scratch = tempfile::tempdir().unwrap();
+        let program = Path::new("/bin/true");
+        let (configuration, here) = made_here(program, scratch.path());
+        let recipe = made_by_recipe(program, scratch.path());
+        let (here, recipe) = (tree(&here), tree(&recipe));
+        assert!(here.len() > 5, "{:?}", here.keys());
+        assert_eq!(
+            here.keys().collect::<Vec<_>>(),
+            recipe.keys().collect::<Vec<_>>()
+        );
+        assert!(here == recipe, "a file has another content or other rights");
+        assert!(RECIPE.contains(&format!("\nUSER {STASH_USER}\n")));
+        assert_eq!(configuration["User"], STASH_USER);
+        assert_eq!(configuration["Entrypoint"], serde_json::json!(["/stash"]));
+        assert!(RECIPE.contains("\nENTRYPOINT [\"/stash\"]\n"));
+        let path = configuration["Env"][0].as_str().unwrap();
+        assert!(RECIPE.contains(&format!("\nENV {path}\n")), "{path}");
     }
 }
