@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 
+use api::k8s_openapi::api::batch::v1::Job;
 use kube_client::api::{DeleteParams, Patch, PatchParams, PostParams, PropagationPolicy};
 use kube_client::core::NamespaceResourceScope;
 use kube_client::{Api, Resource, ResourceExt};
@@ -11,7 +12,7 @@ use serde::de::DeserializeOwned;
 use crate::FIELD_MANAGER;
 use crate::context::Context;
 use crate::controller::named;
-use crate::failure::{ReconcileError, found, status_code};
+use crate::failure::{ReconcileError, chain, found, status_code};
 
 fn api<K>(context: &Context, object: &K) -> Api<K>
 where
@@ -62,6 +63,23 @@ where
         Err(error) if status_code(&error) == Some(409) => Ok(false),
         Err(error) => Err(ReconcileError::api("create", named(object))(error)),
     }
+}
+
+/// Ends Jobs. Where that is refused for good, they go on: the session they worked for ends all the same.
+pub async fn end_jobs(
+    context: &Context,
+    namespace: &str,
+    names: &[String],
+) -> Result<(), ReconcileError> {
+    for name in names {
+        match remove::<Job>(context, namespace, name).await {
+            Err(error) if error.is_refusal() => {
+                tracing::warn!(job = name, error = chain(&error), "a Job cannot be ended");
+            }
+            result => result?,
+        }
+    }
+    Ok(())
 }
 
 /// Removes an object and, in the background, what it owns. One that is gone already is fine.

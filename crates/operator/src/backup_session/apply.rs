@@ -1,7 +1,6 @@
 //! Writes what was decided about a session.
 
 use api::conditions::{Condition, ConditionStatus, condition_type as types, reason, set_condition};
-use api::k8s_openapi::api::batch::v1::Job;
 use api::v1beta1::{BackupSession, BackupSessionStatus};
 use jiff::Timestamp;
 use kube_client::api::{Patch, PatchParams, PostParams};
@@ -81,12 +80,15 @@ pub async fn apply(
             "created a session"
         );
     }
+    // Nobody looks for Jobs of a session that is over.
+    writing::end_jobs(
+        context,
+        &session.namespace().unwrap_or_default(),
+        &ended_jobs,
+    )
+    .await?;
     if let Some(status) = &status {
         write_status(context, session, status).await?;
-    }
-    let namespace = session.namespace().unwrap_or_default();
-    for job in &ended_jobs {
-        writing::remove::<Job>(context, &namespace, job).await?;
     }
     let shown = status
         .or_else(|| session.status.clone())

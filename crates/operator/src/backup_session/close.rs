@@ -14,8 +14,9 @@ use crate::backup_configuration::session_of;
 use crate::backup_session::plan::{Case, Plan};
 use crate::backup_session::start;
 use crate::controller::Again;
+use crate::job::state::unended;
 
-/// Ends a session.
+/// Ends a session, and whatever still works for it.
 pub fn close(case: &Case<'_>, mut status: BackupSessionStatus) -> Plan {
     let cleaned = Condition::new(
         types::BACKUP_HISTORY_CLEANED,
@@ -40,7 +41,7 @@ pub fn close(case: &Case<'_>, mut status: BackupSessionStatus) -> Plan {
         preparation: None,
         forgotten: forgotten(case, &status),
         retry: None,
-        ended_jobs: case.seen.jobs.iter().map(ResourceExt::name_any).collect(),
+        ended_jobs: unended(&case.seen.jobs),
         status: Some(status),
         again,
     }

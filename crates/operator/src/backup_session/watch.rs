@@ -27,7 +27,11 @@ pub fn watch(case: &Case<'_>, status: BackupSessionStatus) -> Plan {
         return disrupted(case, status, why);
     };
     if work::is_concluded(&configuration.spec, &status, 0) {
-        return close::close(case, status);
+        // Jobs end by themselves when nothing is left to do, and stay with their logs as long as the session.
+        return Plan {
+            ended_jobs: Vec::new(),
+            ..close::close(case, status)
+        };
     }
     let Some(target) = status.targets.first() else {
         return go_on(case, status, Again::OnChange);

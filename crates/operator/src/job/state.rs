@@ -62,6 +62,12 @@ pub fn is_over(job: &Job) -> bool {
         .any(|it| it.status == "True" && matches!(it.type_.as_str(), "Complete" | "Failed"))
 }
 
+/// Names of the Jobs that have not ended. The others keep their logs.
+pub fn unended(jobs: &[Job]) -> Vec<String> {
+    let unended = jobs.iter().filter(|job| !is_over(job));
+    unended.map(ResourceExt::name_any).collect()
+}
+
 /// When an agent last wrote the session's status: the API server notes it.
 pub fn last_report(session: &ObjectMeta) -> Option<Timestamp> {
     let fields = session.managed_fields.iter().flatten();

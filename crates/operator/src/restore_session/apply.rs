@@ -1,6 +1,5 @@
 //! Writes what was decided about a RestoreSession.
 
-use api::k8s_openapi::api::batch::v1::Job;
 use api::v1beta1::{RestoreSession, RestoreSessionStatus};
 use kube_client::api::PostParams;
 use kube_client::{Api, ResourceExt};
@@ -36,12 +35,15 @@ pub async fn apply(
             result => result?,
         }
     }
+    // Nobody looks for Jobs of a restore that is over.
+    writing::end_jobs(
+        context,
+        &restore.namespace().unwrap_or_default(),
+        &ended_jobs,
+    )
+    .await?;
     if let Some(status) = &status {
         write_status(context, restore, status).await?;
-    }
-    let namespace = restore.namespace().unwrap_or_default();
-    for job in &ended_jobs {
-        writing::remove::<Job>(context, &namespace, job).await?;
     }
     let shown = status
         .or_else(|| restore.status.clone())

@@ -14,6 +14,7 @@ use session::phase;
 
 use crate::ImageOptions;
 use crate::controller::Again;
+use crate::job::state::unended;
 use crate::preparation::Preparation;
 use crate::restore_session::observe::Observation;
 use crate::restore_session::{conditions, start, watch};
@@ -209,7 +210,7 @@ fn late(case: &Case<'_>, mut status: RestoreSessionStatus) -> Plan {
     }
     let plan = watch::conclude(case, status, Again::OnChange);
     Plan {
-        ended_jobs: case.seen.jobs.iter().map(ResourceExt::name_any).collect(),
+        ended_jobs: unended(&case.seen.jobs),
         ..plan
     }
 }

@@ -312,6 +312,14 @@ fn a_session_that_takes_too_long_fails_and_its_jobs_end() {
     let late = decide(&running, &seen, 3600);
     assert_eq!(phase_of(&late), Phase::Failed);
     assert_eq!(late.ended_jobs, ["stash-backup-home-1-0"]);
+    // One that has done everything ends by itself, and keeps its log.
+    let concluded = changed(
+        &running,
+        &json!({ "target": good_host(), "conditions": followed_up() }),
+    );
+    let closed = decide(&concluded, &seen, 3599);
+    assert_eq!(phase_of(&closed), Phase::Succeeded);
+    assert_eq!(closed.ended_jobs, Vec::<String>::new());
     insta::assert_snapshot!(end(&running, &late));
     // Also while it waits for something.
     let mut busy = seen;
@@ -379,6 +387,7 @@ fn a_job_that_ends_without_a_report_fails_the_session_with_the_reason_of_its_pod
     });
     seen.pods = vec![pod("p1", &evicted)];
     let failed = decide(&running, &seen, 12);
+    assert_eq!(failed.ended_jobs, Vec::<String>::new());
     insta::assert_snapshot!(end(&running, &failed));
     let reported = changed(
         &running,
