@@ -2,4 +2,4 @@
 //! cluster (`cargo xtask cluster up`).
 
 mod agent;
-mod agent_stage;
+pub mod agent_stage;

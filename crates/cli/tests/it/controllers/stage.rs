@@ -1,13 +1,14 @@
 //! A namespace, an operator for it, and the objects of a backup.
 
+use std::fs;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
-use testkit::Cluster;
 use testkit::cluster::{Namespace, wait_for};
+use testkit::{Cluster, Scratch};
 
 use crate::share::Share;
 
@@ -16,6 +17,7 @@ pub const PATIENCE: Duration = Duration::from_mins(2);
 pub struct Stage {
     namespace: Namespace,
     operator: Option<Child>,
+    scratch: Scratch,
     /// Dropped last: the operator has ended by then.
     _share: Share,
 }
@@ -46,6 +48,7 @@ impl Stage {
         let mut stage = Self {
             namespace,
             operator: None,
+            scratch: Scratch::new(),
             _share: share,
         };
         stage.start_operator(options);
@@ -61,6 +64,11 @@ impl Stage {
             options
         };
         let cluster = self.namespace.cluster();
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.log())
+            .unwrap();
         let operator = cluster
             .command(env!("CARGO_BIN_EXE_stash"))
             .args([
@@ -74,10 +82,21 @@ impl Stage {
             .env("POD_NAMESPACE", "default")
             .env_remove("POD_NAME")
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(log)
             .spawn()
             .unwrap();
         self.operator = Some(operator);
+    }
+
+    /// What all operators of this test have said.
+    fn log(&self) -> std::path::PathBuf {
+        self.scratch.join("operator.log")
+    }
+
+    /// Whether the operator has ended by itself, which the kubelet would answer with a new start.
+    pub fn has_operator_ended(&mut self) -> bool {
+        let operator = self.operator.as_mut().expect("an operator was started");
+        operator.try_wait().unwrap().is_some()
     }
 
     /// Kills the operator without a warning.
@@ -159,6 +178,12 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = fs::read_to_string(self.log()).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            let last = &lines[lines.len().saturating_sub(200)..];
+            println!("the operator said at last:\n{}", last.join("\n"));
+        }
         // Asked to end, it lets the next one lead at once.
         let Some(mut operator) = self.operator.take() else {
             return;

@@ -79,9 +79,14 @@ impl Scene {
 
     /// A configuration by hand; `changes` replace fields of its specification.
     pub fn configure(&self, changes: &Value) {
+        self.configure_as("home", changes);
+    }
+
+    /// The same with another name.
+    pub fn configure_as(&self, name: &str, changes: &Value) {
         let mut object = json!({
             "apiVersion": "stash.appscode.com/v1beta1", "kind": "BackupConfiguration",
-            "metadata": { "name": "home" },
+            "metadata": { "name": name },
             "spec": {
                 "repository": { "name": "repo" },
                 "target": { "ref": { "apiVersion": "v1", "kind": "PersistentVolumeClaim", "name": "files" } },
@@ -96,7 +101,7 @@ impl Scene {
         }
         self.stage.apply(&object);
         wait_until("the configuration is ready", PATIENCE, || {
-            self.stage.get("bc/home")["status"]["phase"] == "Ready"
+            self.stage.get(&format!("bc/{name}"))["status"]["phase"] == "Ready"
         });
     }
 
