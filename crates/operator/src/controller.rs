@@ -107,6 +107,8 @@ pub async fn drive<K, Pass, Passing>(
         let delay = context.delays.after_failure(&key);
         if error.is_conflict() {
             tracing::debug!(object = key, "changed meanwhile; looking again");
+        } else if error.is_too_late() {
+            tracing::debug!(object = key, "its namespace is going away");
         } else {
             tracing::warn!(object = key, error = chain(error), retry = ?delay, "a pass failed");
         }

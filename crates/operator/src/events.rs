@@ -12,7 +12,7 @@ use kube_client::{Api, Client};
 use sha2::{Digest, Sha256};
 
 use crate::FIELD_MANAGER;
-use crate::failure::{chain, status_code};
+use crate::failure::{chain, is_terminating, status_code};
 
 /// Longest message that the API server takes.
 const MESSAGE_BYTES: usize = 1024;
@@ -110,6 +110,11 @@ impl Events {
                 Repeats::Counted => count_up(&events, &name, &event).await,
             },
             other => other.map(|_| ()),
+        };
+        let result = match result {
+            // Nobody would find it.
+            Err(error) if is_terminating(&error) => Ok(()),
+            result => result,
         };
         if let Err(error) = result {
             tracing::warn!(

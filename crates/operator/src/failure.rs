@@ -105,6 +105,17 @@ impl ReconcileError {
         matches!(self, Self::Api { source, .. } if matches!(status_code(source), Some(400 | 403 | 422)))
     }
 
+    /// Whether the operator lacks a right, which is also what an API server says that has just started and does not
+    /// know them yet.
+    pub fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Api { source, .. } if status_code(source) == Some(403))
+    }
+
+    /// Whether the namespace is going away, and with it whatever this was about.
+    pub fn is_too_late(&self) -> bool {
+        matches!(self, Self::Api { source, .. } if is_terminating(source))
+    }
+
     /// Whether somebody else changed the object in between: looked at again at once, and nobody needs to know.
     pub fn is_conflict(&self) -> bool {
         matches!(self, Self::Api { source, .. } if status_code(source) == Some(409))
@@ -117,6 +128,17 @@ pub fn status_code(error: &ApiError) -> Option<u16> {
         ApiError::Api(status) => Some(status.code),
         _ => None,
     }
+}
+
+/// Whether nothing can be created any more because the namespace is going away.
+pub fn is_terminating(error: &ApiError) -> bool {
+    let ApiError::Api(status) = error else {
+        return false;
+    };
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes
+        .into_iter()
+        .any(|cause| cause.reason == "NamespaceTerminating")
 }
 
 /// `None` for an object that does not exist.
@@ -141,4 +163,28 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         next = source.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn refused(code: u16, cause: &str) -> ReconcileError {
+        let status = serde_json::from_value(json!({
+            "status": "Failure", "code": code, "reason": "Forbidden", "message": "no",
+            "details": { "causes": [{ "reason": cause, "message": "why" }] },
+        }));
+        ReconcileError::api("create", "Role demo/home")(ApiError::Api(Box::new(status.unwrap())))
+    }
+
+    #[test]
+    fn what_a_namespace_refuses_that_goes_away_is_too_late() {
+        let late = refused(403, "NamespaceTerminating");
+        assert!(late.is_too_late() && late.is_forbidden() && late.is_refusal());
+        let forbidden = refused(403, "");
+        assert!(!forbidden.is_too_late() && forbidden.is_forbidden() && forbidden.is_refusal());
+        assert!(!refused(422, "").is_forbidden());
+    }
 }

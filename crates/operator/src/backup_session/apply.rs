@@ -2,7 +2,7 @@
 
 use api::conditions::{Condition, ConditionStatus, condition_type as types, reason, set_condition};
 use api::v1beta1::{BackupSession, BackupSessionStatus};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube_client::api::{Patch, PatchParams, PostParams};
 use kube_client::{Api, ResourceExt};
 use serde_json::Value;
@@ -15,6 +15,9 @@ use crate::context::Context;
 use crate::controller::{Again, named, reference};
 use crate::failure::{ReconcileError, chain};
 use crate::{preparation, writing};
+
+/// How long a session waits for what is forbidden.
+const RIGHTS: SignedDuration = SignedDuration::from_mins(1);
 
 /// Carries a plan out. Agents begin when they see the status, so that everything they need is there before it; what
 /// follows it can be done again.
@@ -40,6 +43,10 @@ pub async fn apply(
     }
     if let Some(preparation) = preparation {
         match preparation::prepare(context, *preparation).await {
+            // Tried again for a while: an API server that has just started may not know our rights yet.
+            Err(error) if error.is_forbidden() && is_younger(session, RIGHTS) => {
+                return Err(error);
+            }
             Err(error) if error.is_refusal() => {
                 let case = Case {
                     session,
@@ -98,6 +105,11 @@ pub async fn apply(
         forget(context, session, &own).await?;
     }
     Ok(again)
+}
+
+fn is_younger(session: &BackupSession, age: SignedDuration) -> bool {
+    let created = session.metadata.creation_timestamp.as_ref();
+    created.is_some_and(|created| Timestamp::now().duration_since(created.0) < age)
 }
 
 fn api(context: &Context, session: &BackupSession) -> Api<BackupSession> {
