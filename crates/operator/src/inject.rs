@@ -6,13 +6,13 @@
 //! were not there. A workload that has it all already comes back as it is, whatever defaults the API server filled
 //! in; what is ours is found again by its names and goes without a trace.
 
-use api::k8s_openapi::api::core::v1::PodSecurityContext;
+use api::k8s_openapi::api::core::v1::VolumeMount;
 use api::v1alpha1::Repository;
 use api::v1beta1::{BackupConfiguration, RestoreSession, TargetRef};
 use serde_json::Value;
 
 use crate::ImageOptions;
-use crate::pod_parts::{AgentParts, Place, VolumeError, Work};
+use crate::pod_parts::{AgentParts, Around, Place, VolumeError, Work};
 
 mod check;
 mod compare;
@@ -166,7 +166,6 @@ pub fn sidecar(
     let mut args = words(&["agent", "sidecar", "--invoker-kind", &invoker.kind]);
     args.extend(words(&["--invoker-name", &invoker.name]));
     args.extend(target_args(&reference));
-    let pod_security = pod_security(workload);
     let parts = AgentParts {
         image,
         place: Place::Beside,
@@ -178,8 +177,8 @@ pub fn sidecar(
             .and_then(|settings| settings.container.as_ref()),
         temp_dir: spec.temp_dir.as_ref(),
         local: repository.spec.backend.local.as_ref(),
+        around: around(workload, &target.volume_mounts),
         mounts: target.volume_mounts,
-        pod_security: pod_security.as_ref(),
     };
     part::build(workload, invoker, &parts, repository)
 }
@@ -201,7 +200,6 @@ pub fn init_container(
         &invoker.name,
         "--init",
     ]);
-    let pod_security = pod_security(workload);
     let parts = AgentParts {
         image,
         place: Place::Before,
@@ -213,8 +211,8 @@ pub fn init_container(
             .and_then(|settings| settings.container.as_ref()),
         temp_dir: spec.temp_dir.as_ref(),
         local: repository.spec.backend.local.as_ref(),
+        around: around(workload, &target.volume_mounts),
         mounts: target.volume_mounts,
-        pod_security: pod_security.as_ref(),
     };
     part::build(workload, invoker, &parts, repository)
 }
@@ -232,10 +230,9 @@ fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|&word| word.to_owned()).collect()
 }
 
-/// The security settings of the Pods. Settings that this program does not understand count as none.
-fn pod_security(workload: &Value) -> Option<PodSecurityContext> {
-    let settings = workload.pointer("/spec/template/spec/securityContext")?;
-    serde_json::from_value(settings.clone()).ok()
+/// The security settings of the workload's Pods, whose data is in the first mount.
+fn around(workload: &Value, mounts: &[VolumeMount]) -> Around {
+    Around::workload(workload, mounts.first().map(|mount| mount.name.as_str()))
 }
 
 /// `Kind name` of a workload, for messages.

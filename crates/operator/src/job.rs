@@ -20,7 +20,7 @@ use api::v1beta1::{EmptyDirSettings, PodRuntimeSettings, RuntimeSettings};
 use kube_client::ResourceExt;
 
 use crate::ImageOptions;
-use crate::pod_parts::{AgentParts, Place, VolumeError, Work};
+use crate::pod_parts::{AgentParts, Around, Place, VolumeError, Work};
 
 mod claims;
 mod data;
@@ -173,14 +173,14 @@ pub fn job(parts: &JobParts<'_>) -> Result<Job, JobError> {
         temp_dir: parts.temp_dir,
         local: parts.repository.spec.backend.local.as_ref(),
         mounts,
-        pod_security: security.as_ref(),
+        around: Around::own(security.clone()),
     };
     check(parts, &container)?;
     volumes.extend(container.volumes().map_err(|source| JobError::Backend {
         repository: parts.repository.name_any(),
         source,
     })?);
-    let spec = pod_spec(parts, pod.clone(), security.clone());
+    let spec = pod_spec(parts, pod.clone(), security);
     let mut labels = pod.pod_labels;
     labels.extend(parts.labels.clone());
     Ok(Job {

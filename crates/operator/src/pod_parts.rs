@@ -4,7 +4,7 @@
 //! Where the container goes, what it is called and what it does is said by [`crate::inject`] and by the makers of Jobs.
 
 use api::k8s_openapi::api::core::v1::{
-    Container, EnvVar, EnvVarSource, ObjectFieldSelector, PodSecurityContext, VolumeMount,
+    Container, EnvVar, EnvVarSource, ObjectFieldSelector, VolumeMount,
 };
 use api::v1alpha1::LocalBackend;
 use api::v1beta1::{ContainerRuntimeSettings, EmptyDirSettings};
@@ -14,7 +14,7 @@ use crate::ImageOptions;
 mod security;
 mod volumes;
 
-pub use security::security_context;
+pub use security::{Around, security_context};
 pub use volumes::VolumeError;
 
 /// Where scratch files lie in every container of ours; the cache lies below.
@@ -74,8 +74,8 @@ pub struct AgentParts<'a> {
     pub local: Option<&'a LocalBackend>,
     /// The data.
     pub mounts: Vec<VolumeMount>,
-    /// Security settings of the Pod around it.
-    pub pod_security: Option<&'a PodSecurityContext>,
+    /// Security settings of what is around it.
+    pub around: Around,
 }
 
 impl AgentParts<'_> {
@@ -98,7 +98,7 @@ impl AgentParts<'_> {
             security_context: Some(security_context(
                 self.work,
                 settings.security_context,
-                self.pod_security,
+                &self.around,
             )),
             volume_mounts: Some(self.volume_mounts()),
             ..Container::default()

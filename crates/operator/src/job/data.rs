@@ -6,7 +6,7 @@ use api::k8s_openapi::api::core::v1::{
 use session::{host, model};
 
 use crate::job::{JobError, claim_volume, nodes};
-use crate::pod_parts::Work;
+use crate::pod_parts::{Place, Work};
 use crate::target::{Workload, node_of};
 
 /// The name of the volume of a claim.
@@ -219,8 +219,18 @@ impl Around<'_> {
         security.fs_group_change_policy =
             Some("OnRootMismatch".to_owned()).filter(|_| security.fs_group.is_some());
         security.sysctls = None;
-        if self.work == Work::Restore {
-            // A restore runs as root unless the user says otherwise.
+        let mut containers = template
+            .containers
+            .iter()
+            .filter(|container| container.name != Place::Beside.container_name())
+            .map(|container| container.security_context.as_ref()?.run_as_non_root)
+            .peekable();
+        let each_refuses_root =
+            containers.peek().is_some() && containers.all(|refuses| refuses == Some(true));
+        if security.run_as_non_root == Some(true) || each_refuses_root {
+            security.run_as_non_root = Some(true);
+        } else if self.work == Work::Restore {
+            // A restore runs as root unless the workload refuses that or the user says otherwise.
             security.run_as_user = None;
             security.run_as_group = None;
             security.run_as_non_root = None;

@@ -1,6 +1,4 @@
-use api::k8s_openapi::api::core::v1::{
-    Capabilities, PodSecurityContext, SecurityContext, VolumeMount,
-};
+use api::k8s_openapi::api::core::v1::{Capabilities, SecurityContext, VolumeMount};
 use api::v1beta1::{ContainerRuntimeSettings, EmptyDirSettings};
 use serde_json::json;
 
@@ -29,7 +27,7 @@ fn parts(image: &ImageOptions, work: Work) -> AgentParts<'_> {
             mount_propagation: Some("HostToContainer".to_owned()),
             ..VolumeMount::default()
         }],
-        pod_security: None,
+        around: Around::default(),
     }
 }
 
@@ -72,8 +70,8 @@ fn settings_of_the_user_are_kept_and_the_identity_of_the_pod_is_not_replaced() {
 
 fn context(work: Work, user: &serde_json::Value, pod: &serde_json::Value) -> SecurityContext {
     let user = serde_json::from_value(user.clone()).unwrap();
-    let pod: PodSecurityContext = serde_json::from_value(pod.clone()).unwrap();
-    security_context(work, Some(user), Some(&pod))
+    let workload = json!({ "spec": { "template": { "spec": { "securityContext": pod } } } });
+    security_context(work, Some(user), &Around::workload(&workload, None))
 }
 
 #[test]
@@ -127,4 +125,55 @@ fn a_privileged_container_is_forbidden_nothing() {
         &json!({}),
     );
     assert_eq!(admin.allow_privilege_escalation, None);
+}
+
+#[test]
+fn a_container_in_a_workload_takes_the_user_of_the_container_with_the_data() {
+    let non_root = json!({ "runAsUser": 70, "runAsGroup": 71, "runAsNonRoot": true });
+    let container = |name: &str, volume: &str, security: &serde_json::Value| {
+        json!({ "name": name, "securityContext": security,
+            "volumeMounts": [{ "name": volume, "mountPath": "/x" }] })
+    };
+    let workload = |pod: serde_json::Value, second: serde_json::Value| {
+        json!({ "spec": { "template": { "spec": { "securityContext": pod, "containers": [
+            container("other", "logs", &json!({ "runAsUser": 80, "runAsNonRoot": true })),
+            container("web", "data", &second),
+            container("stash", "data", &json!({ "runAsUser": 0 })),
+        ] } } } })
+    };
+    let of = |work: Work, workload: &serde_json::Value| {
+        let context = security_context(work, None, &Around::workload(workload, Some("data")));
+        (
+            context.run_as_user,
+            context.run_as_group,
+            context.run_as_non_root,
+        )
+    };
+    let guarded = workload(json!({}), non_root);
+    assert_eq!(of(Work::Backup, &guarded), (Some(70), Some(71), Some(true)));
+    // Every container refuses root, so that admission may, too.
+    assert_eq!(
+        of(Work::Restore, &guarded),
+        (Some(70), Some(71), Some(true))
+    );
+    let open = workload(json!({ "runAsUser": 60 }), json!({ "runAsUser": 70 }));
+    assert_eq!(of(Work::Backup, &open), (Some(70), None, Some(true)));
+    assert_eq!(of(Work::Restore, &open), (Some(0), Some(0), Some(false)));
+    let contrary = workload(json!({ "runAsNonRoot": true }), json!({ "runAsUser": 0 }));
+    assert_eq!(of(Work::Backup, &contrary), (None, None, Some(true)));
+}
+
+#[test]
+fn a_pod_of_ours_works_as_the_user_it_names() {
+    let of = |work: Work, pod: serde_json::Value| {
+        let around = Around::own(Some(serde_json::from_value(pod).unwrap()));
+        security_context(work, None, &around)
+    };
+    let restore = of(Work::Restore, json!({ "runAsUser": 70, "fsGroup": 70 }));
+    assert_eq!(restore.run_as_user, None);
+    assert_eq!(restore.run_as_non_root, Some(true));
+    let root = of(Work::Restore, json!({ "fsGroup": 70 }));
+    assert_eq!(root.run_as_user, Some(0));
+    let refused = of(Work::Restore, json!({ "runAsNonRoot": true }));
+    assert_eq!(refused.run_as_user, None);
 }

@@ -13,7 +13,7 @@ use kube_client::{Resource, ResourceExt};
 use session::{labels, names};
 
 use crate::ImageOptions;
-use crate::pod_parts::{AgentParts, Place, VolumeError, Work};
+use crate::pod_parts::{AgentParts, Around, Place, VolumeError, Work};
 
 /// What the objects are part of.
 const COMPONENT: &str = "stash-wipe-out";
@@ -111,7 +111,7 @@ fn job(
         temp_dir: None,
         local: repository.spec.backend.local.as_ref(),
         mounts: Vec::new(),
-        pod_security: None,
+        around: Around::own(None),
     };
     let secrets = image
         .pull_secrets
