@@ -1,7 +1,7 @@
 //! Reading single objects, lists of a namespace, and targets.
 
 use api::k8s_openapi::api::batch::v1::Job;
-use api::k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use api::k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod};
 use api::v1beta1::TargetRef;
 use kube_client::api::ListParams;
 use kube_client::core::NamespaceResourceScope;
@@ -11,6 +11,7 @@ use session::model::CLAIM_KIND;
 
 use crate::context::Context;
 use crate::failure::{ReconcileError, found};
+use crate::job::state::Refusal;
 use crate::target::Workload;
 use crate::workload::{self, WorkloadKey};
 
@@ -72,6 +73,26 @@ pub async fn pods_of_job(context: &Context, job: &Job) -> Result<Vec<Pod>, Recon
     let namespace = job.namespace().unwrap_or_default();
     let selector = format!("batch.kubernetes.io/job-name={}", job.name_any());
     list(context, &namespace, &selector).await
+}
+
+/// Why Kubernetes creates no Pod for a Job, as the last event about that says.
+pub async fn refusal(context: &Context, job: &Job) -> Result<Option<Refusal>, ReconcileError> {
+    let (namespace, name) = (job.namespace().unwrap_or_default(), job.name_any());
+    let uid = job.uid().unwrap_or_default();
+    let of_job = format!("involvedObject.uid={uid},reason=FailedCreate");
+    let events: Api<Event> = Api::namespaced(context.client(), &namespace);
+    let listed = events.list(&ListParams::default().fields(&of_job)).await;
+    let listed = listed.map_err(ReconcileError::api(
+        "list",
+        format!("events of the Job {namespace}/{name}"),
+    ))?;
+    let last = listed
+        .items
+        .into_iter()
+        .max_by_key(|event| event.last_timestamp.as_ref().map(|time| time.0));
+    Ok(last
+        .and_then(|event| event.message)
+        .map(|message| Refusal { job: name, message }))
 }
 
 /// A target as it is now.

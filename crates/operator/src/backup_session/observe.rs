@@ -20,7 +20,7 @@ use crate::backup_configuration::repository_place;
 use crate::backup_session::Passing;
 use crate::context::Context;
 use crate::failure::ReconcileError;
-use crate::job::state::{self, is_over};
+use crate::job::state::{self, Refusal, is_over};
 use crate::reading::{self, Target};
 use crate::stores::{Stores, Touched};
 use crate::workload;
@@ -42,6 +42,8 @@ pub struct Observation {
     pub jobs: Vec<Job>,
     /// Pods: those around before a start, and those that should be at work after it.
     pub pods: Vec<Pod>,
+    /// Jobs for which Kubernetes creates no Pod.
+    pub refusals: Vec<Refusal>,
     /// Volume claims of the namespace, before Jobs are made.
     pub claims: Vec<PersistentVolumeClaim>,
 }
@@ -108,6 +110,7 @@ pub async fn observe(
         target: Target::NotAsked,
         jobs: Vec::new(),
         pods: Vec::new(),
+        refusals: Vec::new(),
         claims: Vec::new(),
         configuration,
     };
@@ -242,8 +245,12 @@ impl Around<'_> {
         }
         if self.is_job {
             for job in seen.jobs.iter().filter(|job| !is_over(job)) {
-                seen.pods
-                    .extend(reading::pods_of_job(self.context, job).await?);
+                let pods = reading::pods_of_job(self.context, job).await?;
+                if pods.is_empty() {
+                    let refusal = reading::refusal(self.context, job).await?;
+                    seen.refusals.extend(refusal);
+                }
+                seen.pods.extend(pods);
             }
         }
         Ok(())

@@ -13,7 +13,9 @@ use session::{names, work};
 use crate::backup_session::close;
 use crate::backup_session::plan::{Case, Plan, go_on};
 use crate::controller::Again;
-use crate::job::state::{host_of, is_over, last_report, state, trouble, while_fresh, why_over};
+use crate::job::state::{
+    Refusal, host_of, is_over, last_report, look_at, refused, state, trouble, while_fresh, why_over,
+};
 use crate::reading::Target;
 use crate::target;
 
@@ -121,7 +123,17 @@ impl<'a> Watched<'a> {
         let judgements = hosts
             .iter()
             .map(|(host, entry)| self.judge_host(host, *entry));
-        first(judgements)
+        match first(judgements) {
+            Judgement::Wait(moment) => Judgement::Wait(self.until_refused(moment)),
+            disrupted @ Judgement::Disrupted(_) => disrupted,
+        }
+    }
+
+    /// Whether a Job gets its Pod is known before a host is given up.
+    fn until_refused(&self, moment: Timestamp) -> Timestamp {
+        let jobs = self.case.seen.jobs.iter();
+        let looks = jobs.filter_map(|job| look_at(job, self.case.now));
+        looks.fold(moment, Timestamp::min)
     }
 
     fn judge_host(&self, host: &str, entry: Option<&HostProgress>) -> Judgement {
@@ -208,6 +220,10 @@ impl<'a> Watched<'a> {
         if let Some(job) = ended {
             return Some(why_over(job, &self.case.seen.pods));
         }
+        let (refusals, now) = (&self.case.seen.refusals, self.case.now);
+        if let Some(why) = open.clone().find_map(|job| refused(job, refusals, now)) {
+            return Some(why);
+        }
         let session = self.case.session.name_any();
         (open.count() < missing).then(|| {
             let gone = (0..self.total())
@@ -229,8 +245,9 @@ impl<'a> Watched<'a> {
 
     /// Adds what Kubernetes says about Pods that do not begin.
     fn explained(&self, why: String) -> String {
+        let refusals = self.case.seen.refusals.iter();
         let trouble = self.case.seen.pods.iter().find_map(trouble);
-        match trouble {
+        match trouble.or_else(|| refusals.map(Refusal::describe).next()) {
             Some(trouble) => format!("{why}: {trouble}"),
             None => why,
         }

@@ -15,6 +15,58 @@ const AGENT: &str = "stash-agent";
 /// A Pod that said so a moment ago works; it is not asked for. Pods say so every 30 seconds.
 pub const FRESH: SignedDuration = SignedDuration::from_secs(75);
 
+/// How long Kubernetes may refuse the Pod of a Job before the Job is given up.
+const REFUSAL: SignedDuration = SignedDuration::from_secs(30);
+
+/// What Kubernetes says about a Job without a Pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The Job.
+    pub job: String,
+    /// Why it has no Pod.
+    pub message: String,
+}
+
+impl Refusal {
+    /// Whether waiting does not help: what admission refuses today it refuses tomorrow. A quota becomes free, and a
+    /// webhook that is away comes back.
+    fn is_final(&self) -> bool {
+        let is_refused = ["is forbidden: ", "is invalid: "]
+            .iter()
+            .any(|word| self.message.contains(word));
+        is_refused && !self.message.contains("exceeded quota")
+    }
+
+    /// In a sentence.
+    pub fn describe(&self) -> String {
+        format!(
+            "Kubernetes creates no Pod for the Job {}, see spec.runtimeSettings: {}",
+            self.job, self.message
+        )
+    }
+}
+
+/// Why a Job never gets its Pod; `None` while that is not certain.
+pub fn refused(job: &Job, refusals: &[Refusal], now: Timestamp) -> Option<String> {
+    let name = job.name_any();
+    let refusal = refusals.iter().find(|refusal| refusal.job == name)?;
+    let is_certain = refusal.is_final() && settled(job).is_some_and(|moment| moment <= now);
+    is_certain.then(|| refusal.describe())
+}
+
+/// When a Job that has no Pod yet is to be looked at again.
+pub fn look_at(job: &Job, now: Timestamp) -> Option<Timestamp> {
+    let status = job.status.as_ref();
+    let has_pod = status.and_then(|it| it.active).is_some_and(|it| it > 0);
+    settled(job).filter(|moment| !has_pod && *moment > now)
+}
+
+/// When it is known whether a Job gets a Pod.
+fn settled(job: &Job) -> Option<Timestamp> {
+    let created = job.metadata.creation_timestamp.as_ref()?;
+    created.0.checked_add(REFUSAL).ok()
+}
+
 /// When a Pod said last that it works.
 pub fn updated(entry: &HostProgress) -> Option<Timestamp> {
     entry.updated_at.as_ref().map(|time| time.0)
@@ -156,4 +208,47 @@ pub fn trouble(pod: &Pod) -> Option<String> {
         .find_map(|container| container.state.as_ref()?.waiting.as_ref())?;
     let reason = waiting.reason.as_deref().unwrap_or("Waiting");
     Some(text(reason, waiting.message.as_ref()))
+}
+
+#[cfg(test)]
+mod tests {
+    use api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    use super::*;
+
+    fn job() -> Job {
+        Job {
+            metadata: ObjectMeta {
+                name: Some("a".to_owned()),
+                creation_timestamp: Some(Time(Timestamp::UNIX_EPOCH)),
+                ..ObjectMeta::default()
+            },
+            ..Job::default()
+        }
+    }
+
+    #[test]
+    fn a_job_whose_pod_is_forbidden_is_given_up_and_one_that_may_come_is_not() {
+        let at = |second: i64| Timestamp::from_second(second).unwrap();
+        let said = |message: &str| {
+            vec![Refusal {
+                job: "a".to_owned(),
+                message: message.to_owned(),
+            }]
+        };
+        let forbidden = said(r#"Error creating: pods "a-x" is forbidden: violates PodSecurity"#);
+        assert_eq!(refused(&job(), &forbidden, at(29)), None);
+        let why = refused(&job(), &forbidden, at(30)).unwrap();
+        assert!(
+            why.contains("Job a") && why.contains("PodSecurity"),
+            "{why}"
+        );
+        let quota = said(r#"pods "a-x" is forbidden: exceeded quota: small"#);
+        assert_eq!(refused(&job(), &quota, at(300)), None);
+        let away = said("Internal error occurred: failed calling webhook");
+        assert_eq!(refused(&job(), &away, at(300)), None);
+        assert_eq!(refused(&job(), &[], at(300)), None);
+        assert_eq!(look_at(&job(), at(3)), Some(at(30)));
+        assert_eq!(look_at(&job(), at(30)), None);
+    }
 }

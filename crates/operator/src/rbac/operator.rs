@@ -123,7 +123,7 @@ fn workload_rules() -> Vec<PolicyRule> {
             &["roles", "rolebindings"],
             KEEP,
         ),
-        rule("", &["events"], &["get", "create", "patch"]),
+        rule("", &["events"], &["get", "list", "create", "patch"]),
         rule(
             "admissionregistration.k8s.io",
             &[

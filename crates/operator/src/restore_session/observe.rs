@@ -14,7 +14,7 @@ use crate::backup_configuration::{Presence, is_allowed, repository_place, secret
 use crate::context::Context;
 use crate::failure::ReconcileError;
 use crate::inject::Invoker;
-use crate::job::state::{is_over, needs_look};
+use crate::job::state::{Refusal, is_over, needs_look};
 use crate::reading::{self, Target};
 use crate::restore_session::plan::{Way, has_ended, way};
 use crate::stores::{Stores, Touched};
@@ -41,6 +41,8 @@ pub struct Observation {
     pub jobs: Vec<Job>,
     /// Pods of the namespace.
     pub pods: Vec<Pod>,
+    /// Jobs for which Kubernetes creates no Pod.
+    pub refusals: Vec<Refusal>,
     /// Volume claims of the namespace.
     pub claims: Vec<PersistentVolumeClaim>,
 }
@@ -89,6 +91,7 @@ pub async fn observe(
             .map(|outcome| outcome.init),
         jobs: Vec::new(),
         pods: Vec::new(),
+        refusals: Vec::new(),
         claims: Vec::new(),
     };
     let way = way(restore);
@@ -144,7 +147,11 @@ async fn during(
         let job: Option<Job> = reading::get(context, &own, &name).await?;
         if let Some(job) = job {
             if is_over(&job) || is_silent {
-                seen.pods.extend(reading::pods_of_job(context, &job).await?);
+                let pods = reading::pods_of_job(context, &job).await?;
+                if pods.is_empty() && !is_over(&job) {
+                    seen.refusals.extend(reading::refusal(context, &job).await?);
+                }
+                seen.pods.extend(pods);
             }
             seen.jobs.push(job);
         }

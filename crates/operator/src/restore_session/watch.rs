@@ -10,7 +10,9 @@ use session::disruption::{self, Judgement};
 use session::names;
 
 use crate::controller::Again;
-use crate::job::state::{host_of, is_over, last_report, state, trouble, while_fresh, why_over};
+use crate::job::state::{
+    Refusal, host_of, is_over, last_report, look_at, refused, state, trouble, while_fresh, why_over,
+};
 use crate::reading::Target;
 use crate::restore_session::plan::{Case, Plan, Way, go_on};
 
@@ -97,6 +99,10 @@ fn judge(
             Judgement::Disrupted(why) => given_up.push((host, why)),
         }
     }
+    // Whether a Job gets its Pod is known before a host is given up.
+    let looks = case.seen.jobs.iter();
+    let looks = looks.filter_map(|job| look_at(job, case.now));
+    let next = looks.chain(next).min();
     (given_up, next)
 }
 
@@ -143,7 +149,11 @@ fn judge_host(
             Some(job) if is_over(job) => {
                 return Judgement::Disrupted(why_over(job, &case.seen.pods));
             }
-            Some(_) => {}
+            Some(job) => {
+                if let Some(why) = refused(job, &case.seen.refusals, case.now) {
+                    return Judgement::Disrupted(why);
+                }
+            }
             None => {
                 return Judgement::Disrupted(
                     "its Job was deleted before it had reported".to_owned(),
@@ -164,10 +174,14 @@ fn judge_host(
             Judgement::Wait(while_fresh(moment, entry, case.now))
         }
         (Judgement::Disrupted(why), None) if !is_init => {
-            Judgement::Disrupted(match pods.iter().find_map(trouble) {
-                Some(trouble) => format!("{why}: {trouble}"),
-                None => why,
-            })
+            let refusals = case.seen.refusals.iter();
+            let trouble = pods.iter().find_map(trouble);
+            Judgement::Disrupted(
+                match trouble.or_else(|| refusals.map(Refusal::describe).next()) {
+                    Some(trouble) => format!("{why}: {trouble}"),
+                    None => why,
+                },
+            )
         }
         (judged, _) => judged,
     }

@@ -108,6 +108,7 @@ fn seen(configuration: Option<Arc<BackupConfiguration>>) -> Observation {
         target: Target::Workload(Box::new(workload(2, Some("home")))),
         jobs: Vec::new(),
         pods: Vec::new(),
+        refusals: Vec::new(),
         claims: vec![serde_json::from_value(claim).unwrap()],
     }
 }

@@ -84,6 +84,7 @@ fn seen() -> Observation {
         init: None,
         jobs: Vec::new(),
         pods: Vec::new(),
+        refusals: Vec::new(),
         claims: Vec::new(),
     }
 }
