@@ -6,6 +6,7 @@
 
 mod actions;
 mod closing;
+mod denied;
 mod host;
 mod report;
 

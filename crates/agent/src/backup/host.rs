@@ -7,7 +7,7 @@ use api::v1alpha1::RepositoryStatus;
 use api::v1beta1::{HostBackupPhase, HostBackupStats, SnapshotStats};
 
 use super::report::{self, Moment};
-use super::{OpenedEngine, Progressing};
+use super::{OpenedEngine, Progressing, denied};
 use crate::engine::{Engine, EngineError};
 use crate::reporter::{EventKind, delivered};
 use crate::{arguments, hooks};
@@ -73,7 +73,8 @@ impl Progressing<'_> {
         let engine = match self.initialise().await {
             Ok(opened) => engine.insert(opened),
             Err(error) => {
-                self.host_failed(Vec::new(), report::chain(&error)).await;
+                let message = self.described(&error);
+                self.host_failed(Vec::new(), message).await;
                 return false;
             }
         };
@@ -178,6 +179,7 @@ impl Progressing<'_> {
             match saved {
                 Ok(summary) => {
                     let unreadable = report::unreadable(&summary);
+                    let unreadable = unreadable.map(|message| self.with_remedy(message));
                     snapshots.push(report::snapshot_stats(path, &summary));
                     if let Some(message) = unreadable {
                         delivered(
@@ -192,7 +194,8 @@ impl Progressing<'_> {
                     }
                 }
                 Err(error) => {
-                    self.host_failed(snapshots, report::chain(&error)).await;
+                    let message = self.described(&error);
+                    self.host_failed(snapshots, message).await;
                     return false;
                 }
             }
@@ -206,6 +209,24 @@ impl Progressing<'_> {
         );
         self.report().await;
         true
+    }
+
+    /// An error with the files it is about, and with what helps.
+    fn described(&self, error: &EngineError) -> String {
+        let mut message = report::chain(error);
+        if let Some(files) = denied::of_error(error) {
+            message = format!("{message} ({files})");
+        }
+        self.with_remedy(message)
+    }
+
+    /// In a Pod the user of the agent is a setting.
+    fn with_remedy(&self, message: String) -> String {
+        if !self.is_part {
+            return message;
+        }
+        let user = nix::unistd::geteuid().as_raw();
+        denied::with_remedy(message, user, &self.run.identity.invoker_name)
     }
 
     /// Reports the host as failed; not when the work was interrupted and another Pod begins it anew.

@@ -11,9 +11,6 @@ use session::hooks::HookData;
 
 use super::{BackupRun, Progressing};
 
-/// How many unreadable files a message names.
-const NAMED_FILES: usize = 3;
-
 /// A moment as Kubernetes writes it, in whole seconds.
 pub fn time(moment: jiff::Timestamp) -> Time {
     Time(jiff::Timestamp::from_second(moment.as_second()).unwrap_or(moment))
@@ -76,22 +73,11 @@ pub fn unreadable(summary: &BackupSummary) -> Option<String> {
     if summary.errors_count == 0 {
         return None;
     }
-    let named: Vec<String> = summary
-        .errors
-        .iter()
-        .take(NAMED_FILES)
-        .map(|error| format!("{}: {}", error.path.display(), error.message))
-        .collect();
-    let more = if summary.errors_count > NAMED_FILES as u64 {
-        ", …"
-    } else {
-        ""
-    };
+    let named = super::denied::named(&summary.errors, summary.errors_count);
     let id = summary.snapshot_id.map(|id| id.short()).unwrap_or_default();
     Some(format!(
-        "{} files could not be read and are not in snapshot {id} ({}{more})",
+        "{} files could not be read and are not in snapshot {id} ({named})",
         summary.errors_count,
-        named.join(", ")
     ))
 }
 
