@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use testkit::cluster::{wait_for, wait_until};
 
 pub mod scene;
+mod settings;
 
 use scene::{Scene, claim};
 

@@ -1,0 +1,233 @@
+//! Pod Security `restricted`: what needs no rights gets none, and what is refused is said with its remedy.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+
+use serde_json::{Value, json};
+use testkit::cluster::wait_until;
+
+use super::list;
+use crate::controllers::stage::{PATIENCE, condition};
+use crate::sessions::scene::{Scene, claim};
+
+/// The user of the files, and of the workload.
+const USER: u32 = 1234;
+
+/// A namespace that refuses what is not `restricted`, and files that belong to a user.
+fn scene(title: &str) -> Option<Scene> {
+    let scene = Scene::new(title)?;
+    scene.stage.kubectl(&[
+        "label",
+        "namespace",
+        scene.stage.name(),
+        "pod-security.kubernetes.io/enforce=restricted",
+    ]);
+    scene
+        .files("files")
+        .edit(|folder| private(folder, "letter"));
+    scene.files("store").edit(open_for_all);
+    Some(scene)
+}
+
+/// Whoever backs up can create the repository.
+fn open_for_all(folder: &Path) {
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).unwrap();
+}
+
+/// A file that only its user may read.
+fn private(folder: &Path, name: &str) {
+    let file = folder.join(name);
+    fs::write(&file, "dear reader").unwrap();
+    for (path, mode) in [(folder, 0o755), (file.as_path(), 0o600)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        chown(path, Some(USER), Some(USER)).unwrap();
+    }
+}
+
+/// A Deployment that is admitted: its container says all of it, its Pod nothing.
+fn deploy(scene: &Scene) {
+    scene.stage.apply(&json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web" },
+        "spec": {
+            "selector": { "matchLabels": { "app": "web" } },
+            "strategy": { "type": "Recreate" },
+            "template": {
+                "metadata": { "labels": { "app": "web" } },
+                "spec": {
+                    "terminationGracePeriodSeconds": 1,
+                    "containers": [{
+                        "name": "web", "image": scene.stage.cluster().busybox(),
+                        "command": ["sleep", "1000000"],
+                        "volumeMounts": [{ "name": "data", "mountPath": "/data" }],
+                        "securityContext": {
+                            "runAsUser": USER, "runAsGroup": USER, "runAsNonRoot": true,
+                            "allowPrivilegeEscalation": false,
+                            "capabilities": { "drop": ["ALL"] },
+                            "seccompProfile": { "type": "RuntimeDefault" },
+                        },
+                    }],
+                    "volumes": [{ "name": "data", "persistentVolumeClaim": { "claimName": "files" } }],
+                },
+            },
+        },
+    }));
+    scene
+        .stage
+        .namespace()
+        .wait_for_rollout("deployments.apps/web", PATIENCE);
+}
+
+#[test]
+fn a_claim_of_a_user_is_backed_up_as_that_user() {
+    let Some(scene) = scene("user") else { return };
+    let as_user = json!({ "pod": { "securityContext": {
+        "runAsUser": USER, "runAsGroup": USER, "fsGroup": USER,
+    } } });
+    scene.configure(&json!({ "runtimeSettings": as_user }));
+    scene.start("home-1", &json!({}));
+    let session = scene.end("home-1");
+    assert_eq!(session["status"]["phase"], "Succeeded", "{session:#}");
+    let pods = list(&scene, "batch.kubernetes.io/job-name=stash-backup-home-1-0");
+    assert_eq!(pods[0]["spec"]["securityContext"]["runAsUser"], USER);
+    meets_restricted(&pods[0]["spec"]["containers"][0]);
+
+    // A restore as that user, because the namespace would refuse root.
+    scene
+        .files("files")
+        .edit(|folder| fs::remove_file(folder.join("letter")).unwrap());
+    scene.stage.apply(&json!({
+        "apiVersion": "stash.appscode.com/v1beta1", "kind": "RestoreSession",
+        "metadata": { "name": "back" },
+        "spec": {
+            "repository": { "name": "repo" },
+            "target": { "ref": { "apiVersion": "v1", "kind": "PersistentVolumeClaim", "name": "files" } },
+            "runtimeSettings": as_user,
+        },
+    }));
+    restored(&scene);
+
+    // Without the settings the agent is nobody, who may not read the letter.
+    scene.stage.apply(&claim("other"));
+    scene.files("other").edit(open_for_all);
+    scene.stage.apply(&json!({
+        "apiVersion": "stash.appscode.com/v1alpha1", "kind": "Repository",
+        "metadata": { "name": "other" },
+        "spec": { "backend": {
+            "storageSecretName": "keys",
+            "local": { "mountPath": "/safe", "persistentVolumeClaim": { "claimName": "other" } },
+        } },
+    }));
+    scene.configure(&json!({ "runtimeSettings": {}, "repository": { "name": "other" } }));
+    scene.start("home-2", &json!({}));
+    let denied = scene.end("home-2");
+    assert_eq!(denied["status"]["phase"], "Failed", "{denied:#}");
+    let error = denied["status"]["targets"][0]["stats"][0]["error"].as_str();
+    let error = error.unwrap();
+    for part in [
+        "letter",
+        "the agent runs as user 65534",
+        "spec.runtimeSettings.container.securityContext.runAsUser",
+        "BackupConfiguration home",
+    ] {
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn a_deployment_that_meets_restricted_gets_a_sidecar_and_a_restore_that_do() {
+    let Some(scene) = scene("admitted") else {
+        return;
+    };
+    deploy(&scene);
+    let target = json!({
+        "ref": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "web" },
+        "volumeMounts": [{ "name": "data", "mountPath": "/data" }],
+        "paths": ["/data"],
+    });
+    scene.configure(&json!({ "target": target, "runtimeSettings": {} }));
+    scene.start("home-1", &json!({}));
+    let session = scene.end("home-1");
+    assert_eq!(session["status"]["phase"], "Succeeded", "{session:#}");
+    let template = scene.stage.get("deployment/web")["spec"]["template"]["spec"].clone();
+    let sidecar = &template["containers"][1];
+    assert_eq!(sidecar["name"], "stash");
+    assert_eq!(sidecar["securityContext"]["runAsUser"], USER);
+    meets_restricted(sidecar);
+
+    scene
+        .files("files")
+        .edit(|folder| fs::remove_file(folder.join("letter")).unwrap());
+    scene.stage.apply(&json!({
+        "apiVersion": "stash.appscode.com/v1beta1", "kind": "RestoreSession",
+        "metadata": { "name": "back" },
+        "spec": { "repository": { "name": "repo" }, "target": {
+            "ref": target["ref"], "volumeMounts": target["volumeMounts"],
+        } },
+    }));
+    restored(&scene);
+    let template = scene.stage.get("deployment/web")["spec"]["template"]["spec"].clone();
+    meets_restricted(&template["initContainers"][0]);
+    scene.stage.kubectl(&["delete", "restoresession", "back"]);
+    scene
+        .stage
+        .namespace()
+        .wait_for_rollout("deployments.apps/web", PATIENCE);
+}
+
+#[test]
+fn a_job_whose_pod_is_refused_ends_its_session_with_the_reason() {
+    let Some(scene) = scene("refused") else {
+        return;
+    };
+    let as_root = json!({ "container": { "securityContext": { "runAsUser": 0 } } });
+    scene.configure(&json!({ "runtimeSettings": as_root }));
+    scene.stage.apply(&claim("other"));
+    scene.stage.apply(&json!({
+        "apiVersion": "stash.appscode.com/v1beta1", "kind": "RestoreSession",
+        "metadata": { "name": "back" },
+        "spec": {
+            "repository": { "name": "repo" },
+            "target": { "ref": { "apiVersion": "v1", "kind": "PersistentVolumeClaim", "name": "other" } },
+        },
+    }));
+    scene.start("home-1", &json!({}));
+    wait_until("the restore ends", PATIENCE, || {
+        scene.stage.get("restoresession/back")["status"]["phase"] == "Failed"
+    });
+    let restore = scene.stage.get("restoresession/back");
+    explains(&restore["status"]["stats"][0]["error"]);
+    let session = scene.end("home-1");
+    assert_eq!(session["status"]["phase"], "Failed", "{session:#}");
+    let target = json!({ "status": session["status"]["targets"][0] });
+    explains(&condition(&target, "BackupDisrupted")["message"]);
+}
+
+/// What was refused, why, and where that is set.
+fn explains(message: &Value) {
+    let message = message.as_str().unwrap();
+    for part in ["Job stash-", "violates PodSecurity", "spec.runtimeSettings"] {
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+fn meets_restricted(container: &Value) {
+    let security = &container["securityContext"];
+    assert_eq!(security["allowPrivilegeEscalation"], false);
+    assert_eq!(security["capabilities"], json!({ "drop": ["ALL"] }));
+    assert_eq!(security["seccompProfile"]["type"], "RuntimeDefault");
+    assert_eq!(security["runAsNonRoot"], true);
+}
+
+/// The letter is back as it was.
+fn restored(scene: &Scene) {
+    wait_until("the restore succeeds", PATIENCE, || {
+        scene.stage.get("restoresession/back")["status"]["phase"] == "Succeeded"
+    });
+    assert_eq!(scene.read("files", "letter"), "dear reader");
+    let modes = scene.files("files").look(|folder| {
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        (mode(folder), mode(&folder.join("letter")))
+    });
+    assert_eq!(modes, (0o755, 0o600));
+}
