@@ -32,7 +32,7 @@ pub async fn run(agent: &PodAgent, job: &BackupJob) -> Result<(), PodError> {
     let role = Role {
         target: Target::Number(job.target_index),
         host: Some(job.host.clone()),
-        takes_turns: false,
+        is_inside: false,
     };
     let mut changes = sessions.changes();
     let mut delays = Delays::new();

@@ -45,7 +45,7 @@ pub async fn run(agent: &PodAgent, sidecar: &Sidecar) -> Result<(), PodError> {
             None => Target::Number(0),
         },
         host: None,
-        takes_turns: true,
+        is_inside: true,
     };
     tracing::info!(pod = agent.identity.pod, selector, "waiting for sessions");
     let mut changes = sessions.changes();

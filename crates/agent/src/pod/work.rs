@@ -31,8 +31,8 @@ pub(super) struct Role {
     pub target: Target,
     /// The host to work as; told by the Pod's own name unless given.
     pub host: Option<String>,
-    /// Whether Pods of the workload take turns.
-    pub takes_turns: bool,
+    /// Whether this Pod is one of the workload's own.
+    pub is_inside: bool,
 }
 
 /// A target of a session.
@@ -191,11 +191,8 @@ impl<'a> Work<'a> {
         let interrupted = self.agent.cancel.child_token();
         let stop = Arc::new(Stop::new(&interrupted, self.time_left()));
         let _guard = self.guard(&stop, &interrupted);
-        let is_many = self
-            .reference()
-            .is_some_and(|target| host::is_many_hosts(&target.kind));
         // The Pods of a Deployment are one host: only the one whose turn it is speaks for it.
-        let waiting = (is_many && self.role.takes_turns).then(|| self.reporter(&interrupted));
+        let waiting = self.is_one_of_many().then(|| self.reporter(&interrupted));
         if let Some(reporter) = &waiting {
             reporter.begin("Waiting for its turn");
         }
@@ -254,9 +251,15 @@ impl<'a> Work<'a> {
         })
     }
 
-    /// Waits for the turn, where turns are taken.
+    fn is_one_of_many(&self) -> bool {
+        let target = self.reference();
+        target.is_some_and(|target| host::is_many_hosts(&target.kind))
+    }
+
+    /// Waits for the turn. A Job that is all of its session takes none.
     async fn turn(&self, stop: &Stop) -> Result<Option<Turn>, PodError> {
-        let (true, Some(target)) = (self.role.takes_turns, self.reference()) else {
+        let takes_turns = self.role.is_inside || self.is_one_of_many();
+        let (true, Some(target)) = (takes_turns, self.reference()) else {
             return Ok(None);
         };
         let name = session::names::backup_lease(target);
@@ -335,7 +338,7 @@ impl<'a> Work<'a> {
             settings,
             repository,
             tolerates_unreadable: tolerates.is_some_and(|value| value == "true"),
-            hooks: hooks::place(self.agent, self.reference(), self.role.takes_turns),
+            hooks: hooks::place(self.agent, self.reference(), self.role.is_inside),
         })
     }
 

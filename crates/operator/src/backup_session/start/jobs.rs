@@ -27,7 +27,12 @@ pub(super) fn by_jobs(
 ) -> Decision {
     let settings = configuration.spec.runtime_settings.as_ref();
     let account = Account::of_jobs(settings);
-    let Some(access) = access(case, configuration, account, None) else {
+    let namespace = configuration.namespace().unwrap_or_default();
+    // Hosts of one workload begin and conclude in turn: only one of them makes the repository.
+    let lease = workload
+        .filter(|workload| host::is_many_hosts(&workload.kind))
+        .map(|it| it.lease(&names::backup_lease(&reference), &namespace));
+    let Some(access) = access(case, configuration, account, lease.as_ref()) else {
         return no_repository(configuration);
     };
     let hosts = match hosts(case, configuration, workload) {
@@ -51,7 +56,7 @@ pub(super) fn by_jobs(
         executor: format!("the work is done by {}", listed(&names)),
         preparation: Preparation {
             access,
-            lease: None,
+            lease,
             claims,
             jobs,
         },
