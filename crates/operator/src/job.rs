@@ -25,10 +25,12 @@ use crate::pod_parts::{AgentParts, Around, Place, VolumeError, Work};
 mod claims;
 mod data;
 mod nodes;
+mod share;
 pub mod state;
 
 pub use claims::{Claims, claims, interim, template_problems};
 pub use data::{HostData, of_claim, of_workload};
+pub use share::check_apart;
 
 /// Where the interim volume is mounted.
 const INTERIM_PATH: &str = "/stash-interim-volume";
@@ -91,6 +93,20 @@ pub enum JobError {
     SamePath {
         /// The place.
         path: String,
+    },
+    /// A backup would contain the backups before it.
+    #[error(
+        "{path} holds the Repository {repository}, which lies in the same volume claim {claim}, so that every backup would contain all earlier ones; add {seen} to spec.target.exclude, name other folders in spec.target.paths, or move the repository to a claim of its own"
+    )]
+    RepositoryInData {
+        /// What is backed up.
+        path: String,
+        /// The Repository.
+        repository: String,
+        /// The claim of both.
+        claim: String,
+        /// Where the repository lies in what is mounted as data.
+        seen: String,
     },
     /// A claim can be mounted in its own namespace only.
     #[error(
@@ -180,6 +196,9 @@ pub fn job(parts: &JobParts<'_>) -> Result<Job, JobError> {
         repository: parts.repository.name_any(),
         source,
     })?);
+    let mut agent = container.container(Place::Beside.container_name());
+    let mounts = agent.volume_mounts.get_or_insert_default();
+    let volumes = share::once_per_claim(volumes, mounts);
     let spec = pod_spec(parts, pod.clone(), security);
     let mut labels = pod.pod_labels;
     labels.extend(parts.labels.clone());
@@ -201,7 +220,7 @@ pub fn job(parts: &JobParts<'_>) -> Result<Job, JobError> {
                     ..ObjectMeta::default()
                 }),
                 spec: Some(PodSpec {
-                    containers: vec![container.container(Place::Beside.container_name())],
+                    containers: vec![agent],
                     volumes: Some(volumes),
                     ..spec
                 }),

@@ -382,3 +382,71 @@ fn templates_that_cannot_work_are_refused_with_the_field() {
         ["spec.target.volumeMounts"]
     );
 }
+
+fn local(sub_path: &str) -> Repository {
+    repository(
+        "shop",
+        &json!({ "local": {
+            "mountPath": "/safe", "subPath": sub_path,
+            "persistentVolumeClaim": { "claimName": "data" },
+        } }),
+    )
+}
+
+#[test]
+fn a_claim_that_is_data_and_backend_is_one_volume_of_the_pod() {
+    let mounts = mounts(&json!([{ "name": "any", "mountPath": "/srv", "subPath": "files" }]));
+    let host = (Work::Backup, "host-0".to_owned());
+    let data = of_claim(&claim("data", "ReadWriteOnce"), &mounts, &[], host).unwrap();
+    let pod = pod_of(build(&data, Work::Backup, &json!({}), &local("safe")).unwrap());
+    let volumes = pod.volumes.unwrap();
+    let of_claims: Vec<_> = volumes
+        .iter()
+        .filter(|it| it.persistent_volume_claim.is_some())
+        .map(|it| it.name.as_str())
+        .collect();
+    assert_eq!(of_claims, ["stash-volume"]);
+    let seen: Vec<_> = pod.containers[0]
+        .volume_mounts
+        .iter()
+        .flatten()
+        .filter(|it| it.name == "stash-volume")
+        .map(|it| (it.mount_path.as_str(), it.sub_path.as_deref(), it.read_only))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            ("/safe", Some("safe"), None),
+            ("/srv", Some("files"), Some(true))
+        ]
+    );
+}
+
+#[test]
+fn a_backup_that_would_contain_its_repository_is_refused() {
+    let check = |sub_path: &str, target: Value| {
+        let target: api::v1beta1::BackupTarget = serde_json::from_value(target).unwrap();
+        let host = (Work::Backup, "host-0".to_owned());
+        let claim = claim("data", "ReadWriteOnce");
+        let data = of_claim(&claim, &target.volume_mounts, &[], host).unwrap();
+        check_apart(&data, &local(sub_path), &target).map_err(|error| error.to_string())
+    };
+    let claim = json!({ "apiVersion": "v1", "kind": "PersistentVolumeClaim", "name": "data" });
+    let all = json!({ "ref": claim });
+    assert!(check("a/safe", all.clone()).unwrap_err().contains(
+        "/stash-data holds the Repository repo, which lies in the same volume claim data, so that every backup would contain all earlier ones; add /stash-data/a/safe to spec.target.exclude"
+    ));
+    assert!(check("", all).is_err());
+    let excluded = json!({ "ref": claim, "exclude": ["/stash-data/a/"] });
+    assert_eq!(check("a/safe", excluded.clone()), Ok(()));
+    assert!(check("ab/safe", excluded).is_err());
+    let other = json!({ "ref": claim, "paths": ["/stash-data/files"] });
+    assert_eq!(check("a/safe", other.clone()), Ok(()));
+    assert!(check("files/safe", other).is_err());
+    let folder = json!({
+        "ref": claim,
+        "volumeMounts": [{ "name": "any", "mountPath": "/srv", "subPath": "files" }],
+    });
+    assert_eq!(check("safe", folder.clone()), Ok(()));
+    assert!(check("files/safe", folder).is_err());
+}

@@ -121,6 +121,10 @@ fn backup_job(
     let invoker = Invoker::of(configuration);
     let account = Account::of_jobs(spec.runtime_settings.as_ref()).name(&invoker);
     let empty = api::v1alpha1::Repository::default();
+    let repository = case.seen.repository.as_deref().unwrap_or(&empty);
+    if let Some(target) = &spec.target {
+        job::check_apart(data, repository, target)?;
+    }
     let mut job = job::job(&JobParts {
         name: names::backup_job(&session, number),
         namespace: &namespace,
@@ -129,7 +133,7 @@ fn backup_job(
         work: Work::Backup,
         args: args.iter().map(|&word| word.to_owned()).collect(),
         image: case.image,
-        repository: case.seen.repository.as_deref().unwrap_or(&empty),
+        repository,
         settings: spec.runtime_settings.as_ref(),
         temp_dir: spec.temp_dir.as_ref(),
         interim: interim.map(ResourceExt::name_any),
