@@ -20,9 +20,12 @@ use crate::webhook;
 
 /// A client of the cluster that `KUBECONFIG` names or that this process runs in; tells the namespace it belongs to.
 pub async fn connect() -> Result<(Client, String), OperatorError> {
-    let config = Config::infer()
+    let mut config = Config::infer()
         .await
         .map_err(|error| OperatorError::Configuration(error.into()))?;
+    // An API server that starts may ask to be left alone for minutes. Delays are ours to choose: everything is tried
+    // again here, and nothing waits long after the trouble has gone.
+    config.default_retry = false;
     let namespace = config.default_namespace.clone();
     let client =
         Client::try_from(config).map_err(|error| OperatorError::Configuration(error.into()))?;
