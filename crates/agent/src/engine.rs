@@ -2,6 +2,7 @@
 //!
 //! Every step takes the lock it needs for as long as it needs it, and gives it back also when it fails.
 
+mod advice;
 mod maintenance;
 mod restore;
 mod save;
@@ -55,11 +56,23 @@ pub enum EngineError {
         location: String,
     },
     /// Whether the repository exists cannot be found out, so it is not created either.
-    #[error("cannot find out whether the repository exists")]
-    Exists(#[source] BackendError),
+    #[error("cannot find out whether the repository exists{advice}")]
+    Exists {
+        /// What to do.
+        advice: String,
+        /// Why.
+        #[source]
+        source: BackendError,
+    },
     /// The repository cannot be opened or created.
-    #[error("cannot use the repository")]
-    Open(#[source] OpenError),
+    #[error("cannot use the repository{advice}")]
+    Open {
+        /// What to do.
+        advice: String,
+        /// Why.
+        #[source]
+        source: OpenError,
+    },
     /// The index cannot be read.
     #[error("cannot read the index")]
     Index(#[source] LoadError),
@@ -120,10 +133,10 @@ pub enum EngineError {
     #[error("cannot read the snapshots")]
     Snapshots(#[source] LoadError),
     /// A rule names a snapshot that does not exist.
-    #[error("cannot find what to restore")]
+    #[error("cannot find what to restore; name other snapshots in spec.target.rules")]
     Find(#[source] FindError),
     /// The host was never backed up here.
-    #[error("the repository has no snapshot of host {host}{}", .path.as_ref().map(|path| format!(" and path {path}")).unwrap_or_default())]
+    #[error("the repository has no snapshot of host {host}{}; name what it has in sourceHost and paths of spec.target.rules", .path.as_ref().map(|path| format!(" and path {path}")).unwrap_or_default())]
     NoSnapshot {
         /// The host.
         host: String,
@@ -145,6 +158,13 @@ pub enum EngineError {
 }
 
 impl EngineError {
+    fn open(source: OpenError, settings: &BackendSettings) -> Self {
+        Self::Open {
+            advice: advice::advice(&source, settings),
+            source,
+        }
+    }
+
     /// All mistakes in a target's `args`.
     pub fn arguments(errors: &[ArgumentError]) -> Self {
         Self::Arguments(
@@ -185,7 +205,12 @@ impl Engine {
             Ok(false) => {}
             // The bucket of a repository that nobody has used yet may be made with it.
             Err(error) if error.kind == ErrorKind::PlaceNotFound && !was_used => {}
-            Err(error) => return Err(EngineError::Exists(error)),
+            Err(source) => {
+                return Err(EngineError::Exists {
+                    advice: advice::advice(&source, settings),
+                    source,
+                });
+            }
         }
         if was_used {
             return Err(EngineError::Vanished {
@@ -205,7 +230,7 @@ impl Engine {
             Err(OpenError::Exists { .. }) => {
                 Ok((Self::open_at(storage, settings, identity).await?, false))
             }
-            Err(error) => Err(EngineError::Open(error)),
+            Err(source) => Err(EngineError::open(source, settings)),
         }
     }
 
@@ -231,7 +256,7 @@ impl Engine {
         let backend = Arc::clone(&storage.backend);
         let repository = Repository::open(backend, settings.password(), &options)
             .await
-            .map_err(EngineError::Open)?;
+            .map_err(|source| EngineError::open(source, settings))?;
         Ok(Self::new(repository, storage, identity))
     }
 

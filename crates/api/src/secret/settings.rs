@@ -28,6 +28,7 @@ pub enum Place {
 #[derive(Clone)]
 pub struct BackendSettings {
     provider: &'static str,
+    secret: String,
     repository: SecretString,
     display: String,
     local_path: Option<PathBuf>,
@@ -78,6 +79,7 @@ impl BackendSettings {
         variables.extend(location.region.map(|region| ("AWS_DEFAULT_REGION", region)));
         Ok(Self {
             provider,
+            secret: name(secret),
             repository: SecretString::from(location.repository),
             display: location.display,
             local_path: location.local_path,
@@ -93,6 +95,11 @@ impl BackendSettings {
     /// The provider as manifests spell it: `local`, `s3`, `gcs`, `azure`, `swift`, `b2` or `rest`.
     pub fn provider(&self) -> &'static str {
         self.provider
+    }
+
+    /// The Secret, with its namespace if that is known, for messages.
+    pub fn secret_name(&self) -> &str {
+        &self.secret
     }
 
     /// The location exactly as restic wants it in `RESTIC_REPOSITORY`; for a REST server with its password.
@@ -152,6 +159,14 @@ impl BackendSettings {
     /// Certificate and private key as PEM, shown to servers that ask for one.
     pub fn client_certificate(&self) -> Option<&SecretString> {
         self.client_certificate.as_ref()
+    }
+}
+
+fn name(secret: &Secret) -> String {
+    let name = secret.metadata.name.as_deref().unwrap_or_default();
+    match secret.metadata.namespace.as_deref() {
+        Some(namespace) => format!("{namespace}/{name}"),
+        None => name.to_owned(),
     }
 }
 
