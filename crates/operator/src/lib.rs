@@ -8,6 +8,7 @@
 pub mod backup_configuration;
 pub mod backup_session;
 pub mod builtin;
+pub mod claims;
 pub mod context;
 pub mod controller;
 pub mod delays;

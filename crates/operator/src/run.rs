@@ -180,6 +180,7 @@ fn controllers(
 ) -> Vec<Work> {
     let mut all: Vec<Work> = Vec::new();
     all.extend(crate::workload::controllers(context, stores, stop));
+    all.push(crate::claims::controller(context, stores, stop));
     all.push(crate::backup_configuration::controller(
         context, stores, stop,
     ));

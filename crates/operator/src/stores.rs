@@ -46,7 +46,7 @@ pub enum Touched {
         /// Its name.
         name: String,
     },
-    /// What became of our containers in a workload.
+    /// What became of our containers in a workload; or a target, a volume claim as well, came or went.
     Workload(WorkloadKey),
 }
 

@@ -172,7 +172,7 @@ fn target(configuration: &BackupConfiguration, observation: &Observation) -> Opt
             ConditionStatus::False,
             reason::TARGET_NOT_AVAILABLE,
             format!(
-                "spec.target.ref names the {name}, which does not exist in this namespace; create it, or correct the name"
+                "spec.target.ref names the {name}, which does not exist in this namespace or is being deleted; create it, or correct the name"
             ),
         ),
         Presence::Unknown(why) => found(

@@ -22,7 +22,7 @@ use crate::workload::{Outcome, WorkloadKey, backup_claims, target_of_backup};
 pub enum Presence {
     /// It is.
     Present,
-    /// It is not.
+    /// It is not, or it is being deleted.
     Missing,
     /// It cannot be found out, for this reason.
     Unknown(String),
@@ -61,7 +61,12 @@ pub fn concerns(change: &Touched, configuration: &BackupConfiguration) -> bool {
             repository_place(&configuration.spec.repository, &own)
                 == (namespace.clone(), name.clone())
         }
-        Touched::Workload(key) => target_of_backup(configuration).as_ref() == Some(key),
+        Touched::Workload(key) => {
+            let target = configuration.spec.target.as_ref();
+            target
+                .and_then(|target| target.reference.as_ref())
+                .is_some_and(|it| key.is(it, &own))
+        }
         // Others that want the same workload may have lost it or won it.
         Touched::Invoker {
             invoker, target, ..
@@ -172,6 +177,12 @@ async fn target_presence(
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &key.kind));
     let api: Api<DynamicObject> = Api::namespaced_with(context.client(), own, &resource);
     let found: Result<PartialObjectMeta<DynamicObject>, _> = api.get_metadata(&key.name).await;
+    if found
+        .as_ref()
+        .is_ok_and(|it| it.metadata.deletion_timestamp.is_some())
+    {
+        return Ok(Some(Presence::Missing));
+    }
     presence(found.map(|_| ()), &key.to_string()).map(Some)
 }
 

@@ -71,8 +71,12 @@ pub fn concerns(change: &Touched, session: &BackupSession, stores: &Stores) -> b
                     && configuration_of(session, stores)
                         .is_some_and(|it| workload::target_of_backup(&it) == *target)
         }
-        Touched::Workload(key) => configuration_of(session, stores)
-            .is_some_and(|it| workload::target_of_backup(&it).as_ref() == Some(key)),
+        Touched::Workload(key) => {
+            let own = session.namespace().unwrap_or_default();
+            configuration_of(session, stores)
+                .and_then(|it| target_of(&it))
+                .is_some_and(|it| key.is(&it, &own))
+        }
         Touched::Repository { .. } => false,
     }
 }
@@ -131,7 +135,14 @@ pub async fn observe(
     };
     match total {
         None => around.before(&mut seen, passing, session).await?,
-        Some(total) => around.during(&mut seen, session, total, now).await?,
+        Some(total) => {
+            let key = workload::target_of_backup(&configuration);
+            // Nothing is noted of a workload that is gone.
+            let is_gone = key.is_some_and(|key| passing.stores.outcome(&key).is_none());
+            around
+                .during(&mut seen, session, (total, is_gone), now)
+                .await?;
+        }
     }
     Ok(seen)
 }
@@ -213,12 +224,12 @@ impl Around<'_> {
         Ok(all)
     }
 
-    /// Jobs always; Pods and target only where agents have not just said that they work.
+    /// Jobs always; Pods and target only where agents have not just said that they work, or the workload may be gone.
     async fn during(
         &self,
         seen: &mut Observation,
         session: &BackupSession,
-        total: i32,
+        (total, is_gone): (i32, bool),
         now: Timestamp,
     ) -> Result<(), ReconcileError> {
         if self.is_job {
@@ -234,7 +245,7 @@ impl Around<'_> {
             }
         }
         let status = session.status.clone().unwrap_or_default();
-        if !needs_look(&status, total, now) {
+        if !is_gone && !needs_look(&status, total, now) {
             return Ok(());
         }
         seen.target = reading::target(self.context, self.namespace, self.reference).await?;

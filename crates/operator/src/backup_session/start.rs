@@ -207,7 +207,7 @@ fn by_model(case: &Case<'_>, configuration: &BackupConfiguration) -> Decision {
     let workload = match &case.seen.target {
         Target::NotAsked | Target::Missing => {
             return Decision::Fail(format!(
-                "spec.target.ref of the BackupConfiguration {} names the {}, which does not exist",
+                "spec.target.ref of the BackupConfiguration {} names the {}, which does not exist in this namespace or is being deleted; create it, or correct the name",
                 configuration.name_any(),
                 target::describe(&reference)
             ));
@@ -269,7 +269,8 @@ fn by_sidecar(
 
 fn no_repository(configuration: &BackupConfiguration) -> Decision {
     Decision::Fail(format!(
-        "the Repository {} does not exist",
+        "spec.repository of the BackupConfiguration {} names the Repository {}, which does not exist; create it, or correct the name",
+        configuration.name_any(),
         configuration.spec.repository.name
     ))
 }

@@ -3,10 +3,11 @@
 use api::conditions::{
     Condition, ConditionStatus, condition_type as types, find_condition, reason, set_condition,
 };
+use api::k8s_openapi::api::core::v1::Pod;
 use api::v1beta1::{BackupConfiguration, BackupSessionStatus, BackupTargetStatus, HostProgress};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube_client::ResourceExt;
-use session::disruption::{self, Judgement};
+use session::disruption::{self, Judgement, PodState};
 use session::model::{self, Model};
 use session::{names, work};
 
@@ -14,10 +15,14 @@ use crate::backup_session::close;
 use crate::backup_session::plan::{Case, Plan, go_on};
 use crate::controller::Again;
 use crate::job::state::{
-    Refusal, host_of, is_over, last_report, look_at, refused, state, trouble, while_fresh, why_over,
+    Refusal, host_of, is_alive, is_over, last_report, look_at, refused, state, trouble,
+    while_fresh, why_over,
 };
 use crate::reading::Target;
 use crate::target;
+
+/// How soon the Pods of a workload that was deleted are looked at again.
+const SOON: SignedDuration = SignedDuration::from_secs(5);
 
 /// Closes a session that is done or given up, and otherwise says when to look again.
 pub fn watch(case: &Case<'_>, status: BackupSessionStatus) -> Plan {
@@ -137,19 +142,29 @@ impl<'a> Watched<'a> {
     }
 
     fn judge_host(&self, host: &str, entry: Option<&HostProgress>) -> Judgement {
+        if entry.is_none() && self.nobody_can_begin() {
+            let why = format!("no Pod is left to work for host {host}");
+            return Judgement::Disrupted(self.explained(why));
+        }
         let judgement = disruption::judge(
             host,
-            entry.map(|entry| (entry, state(entry, &self.case.seen.pods, self.case.now))),
+            entry.map(|entry| (entry, self.state(entry))),
             self.can_resume(),
             self.since,
             self.case.now,
         );
         match (judgement, entry) {
             // An agent that has just said that it works need not be asked for before that is old.
+            (Judgement::Wait(moment), Some(_)) if self.is_target_gone() && !self.is_job => {
+                let soon = self.case.now.checked_add(SOON).unwrap_or(moment);
+                Judgement::Wait(soon.min(moment))
+            }
             (Judgement::Wait(moment), Some(entry)) => {
                 Judgement::Wait(while_fresh(moment, entry, self.case.now))
             }
-            (Judgement::Disrupted(why), None) => Judgement::Disrupted(self.explained(why)),
+            (Judgement::Disrupted(why), entry) if entry.is_none() || self.is_target_gone() => {
+                Judgement::Disrupted(self.explained(why))
+            }
             (judgement, _) => judgement,
         }
     }
@@ -190,7 +205,7 @@ impl<'a> Watched<'a> {
             let has_all = self.target.stats.len() >= self.total();
             return has_all && self.case.seen.jobs.iter().any(|job| !is_over(job));
         }
-        self.case.seen.target != Target::Missing
+        !self.is_target_gone()
     }
 
     /// Hosts as far as they are known.
@@ -243,8 +258,41 @@ impl<'a> Watched<'a> {
         })
     }
 
-    /// Adds what Kubernetes says about Pods that do not begin.
+    fn is_target_gone(&self) -> bool {
+        self.case.seen.target == Target::Missing
+    }
+
+    /// A Pod that said a moment ago that it works is there, unless it goes with its workload.
+    fn state(&self, entry: &HostProgress) -> PodState {
+        let pods = &self.case.seen.pods;
+        if !self.is_target_gone() {
+            state(entry, pods, self.case.now)
+        } else if is_alive(entry, pods) {
+            PodState::Alive
+        } else {
+            PodState::Gone
+        }
+    }
+
+    /// Whether the target is gone, and no Pod of a Job has its volumes yet.
+    fn nobody_can_begin(&self) -> bool {
+        let seen = self.case.seen;
+        let is_placed = |pod: &Pod| {
+            let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref());
+            node.is_some()
+        };
+        self.is_target_gone() && !(self.is_job && seen.pods.iter().any(is_placed))
+    }
+
+    /// Adds that the target is gone, or what Kubernetes says about Pods that do not begin.
     fn explained(&self, why: String) -> String {
+        if self.is_target_gone() {
+            let reference = self.target.reference.clone().unwrap_or_default();
+            return format!(
+                "{why}; the {} was deleted while the session ran",
+                target::describe(&reference)
+            );
+        }
         let refusals = self.case.seen.refusals.iter();
         let trouble = self.case.seen.pods.iter().find_map(trouble);
         match trouble.or_else(|| refusals.map(Refusal::describe).next()) {

@@ -86,13 +86,17 @@ pub fn needs_look(progress: &[HostProgress], reported: usize, total: i32, now: T
 
 /// Whether the Pod of an entry is there. One that said so a moment ago is.
 pub fn state(entry: &HostProgress, pods: &[Pod], now: Timestamp) -> PodState {
-    let is_alive =
-        |pod: &Pod| pod.metadata.uid.as_deref() == Some(entry.pod_uid.as_str()) && !has_ended(pod);
-    if is_fresh(entry, now) || pods.iter().any(is_alive) {
+    if is_fresh(entry, now) || is_alive(entry, pods) {
         PodState::Alive
     } else {
         PodState::Gone
     }
+}
+
+/// Whether the Pod of an entry is among these and has not ended.
+pub fn is_alive(entry: &HostProgress, pods: &[Pod]) -> bool {
+    pods.iter()
+        .any(|pod| pod.metadata.uid.as_deref() == Some(entry.pod_uid.as_str()) && !has_ended(pod))
 }
 
 /// Waits no longer than until what an agent said is old.

@@ -100,7 +100,7 @@ fn target(restore: &RestoreSession, seen: &Observation) -> Option<Condition> {
             ConditionStatus::False,
             reason::TARGET_NOT_AVAILABLE,
             format!(
-                "spec.target.ref names the {name}, which does not exist in this namespace; create it, or correct the name"
+                "spec.target.ref names the {name}, which does not exist in this namespace or is being deleted; create it, or correct the name"
             ),
         )),
         Target::Workload(_) | Target::Claim(_) => Some(Condition::new(

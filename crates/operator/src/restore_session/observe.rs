@@ -54,7 +54,12 @@ pub fn concerns(change: &Touched, restore: &RestoreSession) -> bool {
         Touched::Repository { namespace, name } => {
             repository_place(&restore.spec.repository, &own) == (namespace.clone(), name.clone())
         }
-        Touched::Workload(key) => target_of_restore(restore).as_ref() == Some(key),
+        Touched::Workload(key) => {
+            let target = restore.spec.target.as_ref();
+            target
+                .and_then(|target| target.reference.as_ref())
+                .is_some_and(|it| key.is(it, &own))
+        }
         Touched::Invoker {
             invoker, target, ..
         } => {

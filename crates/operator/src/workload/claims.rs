@@ -42,6 +42,11 @@ impl WorkloadKey {
         }
     }
 
+    /// Whether a reference in an object of a namespace means this one.
+    pub fn is(&self, reference: &TargetRef, own: &str) -> bool {
+        self.kind == reference.kind && self.name == reference.name && self.namespace == own
+    }
+
     /// The API version of its kind.
     pub fn api_version(&self) -> &'static str {
         let known = KINDS.iter().find(|(kind, _)| *kind == self.kind);

@@ -587,3 +587,35 @@ fn news_follow_from_the_status_alone() {
         .collect();
     insta::assert_snapshot!(lines.join("\n"));
 }
+
+#[test]
+fn a_session_whose_workload_is_deleted_ends_with_its_pods() {
+    let new = session("home-1", 0, &json!({}));
+    let mut seen = seen(Some(configuration(&json!({}))));
+    let started = decide(&new, &seen, 1);
+    seen.target = Target::Missing;
+    let idle = after(&new, &started, &json!({}));
+    insta::assert_snapshot!(end(&idle, &decide(&idle, &seen, 5)));
+    let running = after(&new, &started, &json!({ "target": working(10) }));
+    seen.pods = vec![serde_json::from_value(json!({ "metadata": { "uid": "p1" } })).unwrap()];
+    let leaving = decide(&running, &seen, 12);
+    assert_eq!(leaving.status, None, "its Pod may still report");
+    assert_eq!(leaving.again, Again::After(Duration::from_secs(5)));
+    seen.pods.clear();
+    insta::assert_snapshot!(end(&running, &decide(&running, &seen, 17)));
+}
+
+#[test]
+fn a_job_is_not_waited_for_that_gets_no_volumes_any_more() {
+    let new = session("home-1", 0, &json!({}));
+    let mut seen = by_job();
+    let started = decide(&new, &seen, 1);
+    seen.jobs = started.preparation.as_ref().unwrap().jobs.clone();
+    seen.target = Target::Missing;
+    let running = after(&new, &started, &json!({}));
+    let pod = |spec: &Value| vec![serde_json::from_value(json!({ "spec": spec })).unwrap()];
+    seen.pods = pod(&json!({ "nodeName": "a", "containers": [] }));
+    assert_eq!(decide(&running, &seen, 5).status, None);
+    seen.pods = pod(&json!({ "containers": [] }));
+    insta::assert_snapshot!(end(&running, &decide(&running, &seen, 5)));
+}
