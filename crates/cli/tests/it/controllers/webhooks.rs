@@ -5,6 +5,11 @@ use testkit::cluster::wait_until;
 
 use super::stage::{PATIENCE, Stage, container_names, workload};
 
+/// What is said of another target.
+const NEW_TARGET: &str = "spec.target: the target of a BackupConfiguration that is ready cannot be changed; create another BackupConfiguration, and delete this one";
+/// What is said of another RestoreSession in place of this one.
+const NEW_RESTORE: &str = "spec: a RestoreSession cannot be changed; create another RestoreSession";
+
 #[test]
 fn webhooks_inject_at_once_and_refuse_what_other_objects_forbid() {
     let port = (20_000 + std::process::id() % 10_000).to_string();
@@ -38,7 +43,7 @@ fn webhooks_inject_at_once_and_refuse_what_other_objects_forbid() {
                 .try_kubectl(&["patch", "bc/home", "--type", "merge", "--patch", &patch])
         };
         let refused = target("/data/other");
-        let is_refused = refused.code != 0 && refused.stderr.contains("spec.target");
+        let is_refused = refused.code != 0 && refused.stderr.contains(NEW_TARGET);
         if !is_refused {
             target("/data");
         }
@@ -97,11 +102,7 @@ fn webhooks_inject_at_once_and_refuse_what_other_objects_forbid() {
         r#"{"spec":{"timeOut":"1h"}}"#,
     ];
     let refused = stage.namespace().try_kubectl(&changed);
-    assert!(
-        refused.stderr.contains("create another RestoreSession"),
-        "{}",
-        refused.stderr
-    );
+    assert!(refused.stderr.contains(NEW_RESTORE), "{}", refused.stderr);
     for kind in [
         "mutatingwebhookconfiguration",
         "validatingwebhookconfiguration",
