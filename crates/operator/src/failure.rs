@@ -25,6 +25,17 @@ pub enum OperatorError {
         /// The kind.
         kind: &'static str,
     },
+    /// Nobody said which image Pods run, and it cannot be found out.
+    #[error(
+        "cannot find out which image the Pods of backups run from the Pod {pod}; set --image, or STASH_IMAGE"
+    )]
+    NoImage {
+        /// The operator's own Pod, or what stands for it.
+        pod: String,
+        /// Why it says nothing, if it was asked.
+        #[source]
+        source: Option<Box<ApiError>>,
+    },
     /// An address cannot be listened on.
     #[error("cannot listen on {address} for {what}")]
     Listen {

@@ -18,6 +18,7 @@ pub mod inject;
 pub mod job;
 pub mod leader;
 pub mod metrics;
+mod own_image;
 pub mod pod_parts;
 pub mod preparation;
 pub mod rbac;
@@ -35,6 +36,7 @@ pub mod writing;
 
 pub use context::{ImageOptions, OperatorOptions, WebhookOptions};
 pub use failure::OperatorError;
+pub use own_image::own_image;
 pub use run::{connect, run};
 
 /// What the operator may do in its own namespace: its Lease, and the Secret with the certificates of its webhooks.

@@ -47,6 +47,7 @@ const VOLUMES: &str = "/tmp/hostpath_pv";
 #[derive(Clone, Debug)]
 pub struct Cluster {
     kubectl: PathBuf,
+    helm: Option<PathBuf>,
     kubeconfig: PathBuf,
     images: Images,
     own: Option<Own>,
@@ -75,6 +76,7 @@ struct Images {
 struct Offer {
     kubeconfig: PathBuf,
     kubectl: PathBuf,
+    helm: Option<PathBuf>,
     images: Images,
     #[serde(flatten)]
     own: Own,
@@ -114,6 +116,7 @@ impl Cluster {
         let stash = env::var(IMAGE_VARIABLE).ok()?;
         Some(Self {
             kubectl: "kubectl".into(),
+            helm: Some("helm".into()),
             kubeconfig,
             images: Images {
                 stash,
@@ -129,6 +132,7 @@ impl Cluster {
             serde_json::from_str(text).unwrap_or_else(|error| panic!("{VARIABLE}: {error}"));
         Self {
             kubectl: offer.kubectl,
+            helm: offer.helm,
             kubeconfig: offer.kubeconfig,
             images: offer.images,
             own: Some(offer.own),
@@ -158,6 +162,18 @@ impl Cluster {
             );
         }
         self.images.minio.as_deref()
+    }
+
+    /// Helm; says that the test is skipped when there is none. On any other cluster it is the one on the search path.
+    pub fn helm(&self) -> Option<&Path> {
+        let found = self.helm.as_deref().filter(|program| {
+            let version = Command::new(program).arg("version").output();
+            version.is_ok_and(|output| output.status.success())
+        });
+        if found.is_none() {
+            skip("Helm: not installed (`cargo xtask test` builds it)");
+        }
+        found
     }
 
     /// Whether it is a cluster of `cargo xtask cluster up`, where tests may disturb parts and see its folders.

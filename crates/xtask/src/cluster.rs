@@ -7,6 +7,7 @@
 mod layout;
 
 mod archive;
+mod helm;
 mod images;
 mod programs;
 
@@ -121,8 +122,9 @@ pub fn check_machine() -> Result<(), Failure> {
     programs::check_machine()
 }
 
-/// Starts a cluster in the folder of a guard and returns the file that tests read.
+/// Starts a cluster in the folder of a guard, with all that tests use beside it, and returns the file that they read.
 pub fn bring_up(workspace: &Workspace, guard: &Guard) -> Result<PathBuf, Failure> {
+    helm::install()?;
     up(workspace, &Layout::new(guard.state())?, None)?;
     Ok(offer::file(guard.state()))
 }

@@ -55,6 +55,10 @@ fn documents(workspace: &Workspace) -> Result<Vec<(String, String)>, Failure> {
             output_of(&stash, &["crds", "--output=yaml"])?,
         ),
         (
+            "deploy/plain/roles.yaml".to_owned(),
+            output_of(&stash, &["roles"])?,
+        ),
+        (
             "deploy/chart/files/cluster-role-rules.yaml".to_owned(),
             output_of(&stash, &["roles", "--rules-of=ClusterRole"])?,
         ),

@@ -14,9 +14,9 @@ use crate::failure::{Failure, Outcome};
     after_help = "Examples:\n  stash operator --image ghcr.io/example/stash:1.0\n  KUBECONFIG=admin.conf stash operator --image stash:dev --webhook-url https://127.0.0.1:8443\n\nIn a cluster it is installed by the chart in deploy/chart, or by `kubectl apply -k deploy/`."
 )]
 pub struct OperatorArguments {
-    /// Image that sidecars, init containers and Jobs run, with tag or digest
+    /// Image that sidecars, init containers and Jobs run, with tag or digest; default: that of the operator's own Pod
     #[arg(long, env = "STASH_IMAGE", value_name = "IMAGE")]
-    image: String,
+    image: Option<String>,
     /// When nodes pull the image
     #[arg(long, default_value = "IfNotPresent", value_name = "POLICY", value_parser = ["Always", "IfNotPresent", "Never"])]
     image_pull_policy: String,
@@ -49,15 +49,23 @@ pub struct OperatorArguments {
 /// Runs until stopped.
 pub async fn run(context: &Context, arguments: OperatorArguments) -> Result<Outcome, Failure> {
     let (client, own_namespace) = operator::connect().await?;
+    let namespace = arguments.namespace.unwrap_or(own_namespace);
+    let image = match (arguments.image, &arguments.identity) {
+        (Some(image), _) => image,
+        (None, pod) => {
+            let pod = pod.as_deref().unwrap_or_default();
+            operator::own_image(client.clone(), &namespace, pod).await?
+        }
+    };
     let any = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
     let options = OperatorOptions {
-        namespace: arguments.namespace.unwrap_or(own_namespace),
+        namespace,
         identity: arguments
             .identity
             .unwrap_or_else(|| format!("operator-{}", uuid::Uuid::new_v4())),
         elects_leader: !arguments.no_leader_election,
         image: ImageOptions {
-            name: arguments.image,
+            name: image,
             pull_policy: arguments.image_pull_policy,
             pull_secrets: arguments.image_pull_secrets,
         },

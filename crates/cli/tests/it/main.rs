@@ -20,6 +20,7 @@ mod disk;
 mod disturbances;
 mod doctor;
 mod hostile;
+mod install;
 mod interop;
 mod json;
 mod kill;

@@ -11,7 +11,9 @@ use super::components::{
 };
 use super::layout::Layout;
 use super::machine::Machine;
-use super::{api, certificates, control_groups, images, namespaces, offer, programs, settings};
+use super::{
+    api, certificates, control_groups, helm, images, namespaces, offer, programs, settings,
+};
 use crate::command;
 use crate::failure::Failure;
 use crate::report;
@@ -31,6 +33,7 @@ pub struct Prepared {
     /// Needed before the first Pod.
     base: Vec<PathBuf>,
     minio: Option<PathBuf>,
+    helm: Option<PathBuf>,
     stash: PathBuf,
 }
 
@@ -42,6 +45,16 @@ impl Prepared {
 
     pub fn kubectl(&self) -> PathBuf {
         self.programs.join("kubectl")
+    }
+
+    /// Helm, where it has been installed.
+    pub fn helm(&self) -> Option<&Path> {
+        self.helm.as_deref()
+    }
+
+    /// Whether there is an image of MinIO.
+    pub fn has_minio(&self) -> bool {
+        self.minio.is_some()
     }
 }
 
@@ -66,6 +79,7 @@ pub fn prepare(workspace: &Workspace, stash: Option<PathBuf>) -> Result<Prepared
         programs,
         base,
         minio,
+        helm: helm::installed()?,
         stash,
     })
 }
@@ -109,7 +123,7 @@ pub fn start(layout: &Layout, prepared: &Prepared) -> Result<(), Failure> {
         starter.start_node()?;
         joined(others.join())
     })?;
-    offer::save(layout, &prepared.programs, prepared.minio.is_some())
+    offer::save(layout, prepared)
 }
 
 fn joined(result: thread::Result<Result<(), Failure>>) -> Result<(), Failure> {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::bring_up::Prepared;
 use super::images;
 use super::layout::{Layout, NODE, NODE_ADDRESS, VERSION};
 use crate::failure::Failure;
@@ -18,6 +19,8 @@ pub struct Offer {
     pub state: PathBuf,
     pub kubeconfig: PathBuf,
     pub kubectl: PathBuf,
+    /// Nothing where it is not installed.
+    pub helm: Option<PathBuf>,
     /// The network namespace in which the API server and Services can be reached.
     pub network: PathBuf,
     /// The mount namespace of the node.
@@ -45,7 +48,7 @@ pub fn file(state: &Path) -> PathBuf {
 }
 
 /// Writes the file.
-pub fn save(layout: &Layout, programs: &Path, has_minio: bool) -> Result<(), Failure> {
+pub fn save(layout: &Layout, prepared: &Prepared) -> Result<(), Failure> {
     let xtask = std::env::current_exe().map_err(|source| Failure::Start {
         program: "xtask".to_owned(),
         source,
@@ -54,7 +57,8 @@ pub fn save(layout: &Layout, programs: &Path, has_minio: bool) -> Result<(), Fai
         version: VERSION.to_owned(),
         state: layout.state().to_path_buf(),
         kubeconfig: layout.kubeconfig("admin").into(),
-        kubectl: programs.join("kubectl"),
+        kubectl: prepared.kubectl(),
+        helm: prepared.helm().map(Path::to_path_buf),
         network: layout.network(),
         mounts: layout.mounts(),
         node: NODE.to_owned(),
@@ -63,7 +67,7 @@ pub fn save(layout: &Layout, programs: &Path, has_minio: bool) -> Result<(), Fai
         images: Images {
             stash: images::STASH.to_owned(),
             busybox: images::BUSYBOX.to_owned(),
-            minio: has_minio.then(|| images::MINIO.to_owned()),
+            minio: prepared.has_minio().then(|| images::MINIO.to_owned()),
         },
         xtask,
     };
