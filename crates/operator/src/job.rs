@@ -36,8 +36,9 @@ pub use share::check_apart;
 const INTERIM_PATH: &str = "/stash-interim-volume";
 /// The name of the interim volume.
 const INTERIM_VOLUME: &str = "stash-interim";
-/// A Job that is over is kept for a day, so that its log can be read.
-const TTL_SECONDS: i32 = 24 * 60 * 60;
+/// A Job that is over is kept for ten minutes, so that its log can be read; longer would keep a claim that somebody
+/// deletes from going, for a Pod that has ended still holds its claims.
+const TTL_SECONDS: i32 = 10 * 60;
 
 /// Why there can be no Job. What the user can do about it is part of the message.
 #[derive(Debug, thiserror::Error)]
