@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use backend::{BackendError, ErrorKind, FileKind};
 use testkit::proxy::{Answer, Effect, Fault};
 
-use super::subject::{Object, Weather};
+use super::subject::{Object, SOON, Weather};
 use super::{Subject, Verdict};
 
 const NO_NETWORK: Verdict = Verdict::Skipped("it is not reached over TCP");
@@ -42,7 +42,7 @@ async fn temporary<T: Debug>(
     };
     assert_eq!(error.kind, ErrorKind::Temporary, "{what}: {error:?}");
     let time = start.elapsed();
-    assert!(time < Duration::from_secs(8), "{what}: it took {time:?}");
+    assert!(time < SOON, "{what}: it took {time:?}");
     error
 }
 

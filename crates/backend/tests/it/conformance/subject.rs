@@ -164,7 +164,10 @@ impl Subject {
 }
 
 /// How long a standstill lasts in bad weather: more than a server takes on a busy machine.
-pub const STALL_TIMEOUT: Duration = Duration::from_millis(1500);
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Within that time ends what nobody tries again or waits for, on the slowest server of the busiest machine.
+pub const SOON: Duration = Duration::from_mins(1);
 
 /// One repository's place by two ways.
 pub struct Weather {
