@@ -19,6 +19,9 @@ pub(super) fn advice(error: &(dyn Error + 'static), settings: &BackendSettings) 
         Some(Refusal::Rights) => format!(
             "; let the keys of the Secret {secret} list, read, write and delete objects there"
         ),
+        Some(Refusal::Trust) => format!(
+            "; where the store has an authority of its own, put its certificate into CA_CERT_DATA of the Secret {secret}"
+        ),
         None => String::new(),
     }
 }
@@ -27,6 +30,7 @@ enum Refusal {
     Password,
     Keys,
     Rights,
+    Trust,
 }
 
 /// The first refusal among an error and its sources.
@@ -37,6 +41,7 @@ fn refusal(error: &(dyn Error + 'static)) -> Option<Refusal> {
             return Some(Refusal::Password);
         }
         match error.downcast_ref::<BackendError>().map(|it| it.kind) {
+            Some(ErrorKind::Untrusted) => return Some(Refusal::Trust),
             Some(ErrorKind::Unauthenticated) => return Some(Refusal::Keys),
             Some(ErrorKind::PermissionDenied) => return Some(Refusal::Rights),
             _ => next = error.source(),

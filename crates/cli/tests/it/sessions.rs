@@ -10,6 +10,7 @@ use testkit::cluster::{wait_for, wait_until};
 
 pub mod scene;
 mod settings;
+mod stores;
 mod trouble;
 mod workloads;
 
