@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::v1beta1::BackupConfiguration;
 use futures::future::{self, Either};
@@ -31,6 +32,9 @@ pub async fn connect() -> Result<(Client, String), OperatorError> {
         Client::try_from(config).map_err(|error| OperatorError::Configuration(error.into()))?;
     Ok((client, namespace))
 }
+
+/// How long a new operator waits at most before it asks again for an API server.
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// A controller at work.
 type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -152,7 +156,7 @@ async fn check_definitions(
                 tracing::warn!(error = chain(&error), "the API server cannot be used yet");
             }
         }
-        let delay = context.delays.after_failure("API server");
+        let delay = context.delays.after_failure("API server").min(LONGEST);
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             () = tokio::time::sleep(delay) => {}
