@@ -24,8 +24,8 @@ pub async fn connect() -> Result<(Client, String), OperatorError> {
     let mut config = Config::infer()
         .await
         .map_err(|error| OperatorError::Configuration(error.into()))?;
-    // An API server that starts may ask to be left alone for minutes. Delays are ours to choose: everything is tried
-    // again here, and nothing waits long after the trouble has gone.
+    // The client would repeat what is refused for minutes without a word. Delays are ours to choose: everything is
+    // tried again here, and nothing waits long after the trouble has gone.
     config.default_retry = false;
     let namespace = config.default_namespace.clone();
     let client =

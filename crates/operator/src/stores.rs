@@ -59,6 +59,8 @@ pub struct Stores {
     pub restores: Store<RestoreSession>,
     /// Every Repository.
     pub repositories: Store<Repository>,
+    /// Cancelled when everything has been read once.
+    read: CancellationToken,
     touched: broadcast::Sender<Touched>,
     outcomes: Mutex<HashMap<WorkloadKey, Outcome>>,
 }
@@ -77,9 +79,11 @@ impl Stores {
             configurations,
             restores,
             repositories,
+            read: CancellationToken::new(),
             touched: touched.clone(),
             outcomes: Mutex::new(HashMap::new()),
         });
+        let whole = Arc::clone(&stores);
         let tell = move |change| drop(touched.send(change));
         let (tell_of_restore, tell_of_repository) = (tell.clone(), tell.clone());
         let work = async move {
@@ -128,19 +132,28 @@ impl Stores {
                     }
                 },
             );
-            futures::join!(configurations, restores, repositories);
+            futures::join!(configurations, restores, repositories, whole.reading());
         };
         (stores, work)
     }
 
     /// Waits until everything has been read once. Never before that may something be removed.
     pub async fn ready(&self) {
-        // The writers live as long as the operator works; when they are gone nothing is left to do.
-        let _ = futures::join!(
+        self.read.cancelled().await;
+    }
+
+    /// Notes that everything has been read. A store wakes only the last of those who wait for it, so that nobody else
+    /// may.
+    async fn reading(&self) {
+        let all = futures::join!(
             self.configurations.wait_until_ready(),
             self.restores.wait_until_ready(),
             self.repositories.wait_until_ready()
         );
+        // Otherwise the operator ends.
+        if let (Ok(()), Ok(()), Ok(())) = all {
+            self.read.cancel();
+        }
     }
 
     /// The copy of a Repository.
@@ -257,5 +270,52 @@ async fn follow<K>(
                 None => return,
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures::FutureExt;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn everybody_who_waits_for_the_first_reading_goes_on_after_it() {
+        let (configurations, mut configuration_writer) = reflector::store();
+        let (restores, mut restore_writer) = reflector::store();
+        let (repositories, mut repository_writer) = reflector::store();
+        let stores = Arc::new(Stores {
+            configurations,
+            restores,
+            repositories,
+            read: CancellationToken::new(),
+            touched: broadcast::channel(1).0,
+            outcomes: Mutex::default(),
+        });
+        let spawn = |stores: &Arc<Stores>| {
+            let stores = Arc::clone(stores);
+            tokio::spawn(async move { stores.ready().await })
+        };
+        let mut waiting: Vec<_> = (0..3).map(|_| spawn(&stores)).collect();
+        let reading = Arc::clone(&stores);
+        waiting.push(tokio::spawn(async move { reading.reading().await }));
+        waiting.extend((0..3).map(|_| spawn(&stores)));
+        configuration_writer.apply_watcher_event(&Event::InitDone);
+        tokio::task::yield_now().await;
+        restore_writer.apply_watcher_event(&Event::InitDone);
+        tokio::task::yield_now().await;
+        assert!(
+            stores.ready().now_or_never().is_none(),
+            "nobody goes on before the last copy is whole"
+        );
+        repository_writer.apply_watcher_event(&Event::InitDone);
+        let all = futures::future::join_all(waiting);
+        for ended in timeout(Duration::from_secs(10), all).await.unwrap() {
+            ended.unwrap();
+        }
+        assert!(stores.ready().now_or_never().is_some());
     }
 }

@@ -40,7 +40,7 @@ pub(super) async fn connect() -> Result<Client, ConnectError> {
         Config::incluster().map_err(ConnectError::InCluster)?
     };
     config.read_timeout = Some(SILENCE);
-    // Whatever is refused is tried again by our own delays; those that an API server asks for may be minutes.
+    // Whatever is refused is tried again by our own delays; those of the client may be minutes.
     config.default_retry = false;
     Client::try_from(config).map_err(|error| ConnectError::Client(Box::new(error)))
 }
