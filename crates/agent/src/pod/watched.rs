@@ -4,17 +4,23 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt;
 use kube_client::Api;
 use kube_core::{Resource, ResourceExt};
 use kube_runtime::WatchStreamExt;
-use kube_runtime::watcher::{self, Event};
+use kube_runtime::utils::Backoff;
+use kube_runtime::watcher::{self, DefaultBackoff, Event};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::status::ObjectId;
+
+/// The longest wait until a broken watch begins anew. The library's own delays grow to a minute, for which a Pod would
+/// be deaf to new sessions after an API server has come back.
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// Objects by name.
 pub(super) type Known<K> = BTreeMap<String, Arc<K>>;
@@ -80,7 +86,7 @@ async fn follow<K>(
 ) where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    let mut events = std::pin::pin!(watcher::watcher(objects, selected).default_backoff());
+    let mut events = std::pin::pin!(watcher::watcher(objects, selected).backoff(Delays::default()));
     let mut listing = Known::new();
     // The stream begins anew after every error and ends with the process.
     while let Some(event) = events.next().await {
@@ -108,6 +114,30 @@ async fn follow<K>(
     }
 }
 
+/// The library's delays, of which the long ones are replaced by shorter ones that differ as much between Pods.
+#[derive(Default)]
+struct Delays(DefaultBackoff);
+
+impl Iterator for Delays {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let wait = self.0.next()?;
+        if wait <= LONGEST {
+            return Some(wait);
+        }
+        // The fraction of a second is chance: Pods do not come back all at once.
+        let half = LONGEST / 2;
+        Some(half + half.mul_f64(wait.as_secs_f64().fract()))
+    }
+}
+
+impl Backoff for Delays {
+    fn reset(&mut self) {
+        self.0.reset();
+    }
+}
+
 fn change<K>(known: &watch::Sender<Option<Arc<Known<K>>>>, change: impl FnOnce(&mut Known<K>)) {
     known.send_modify(|known| {
         // Copies a list of pointers: sessions are few.
@@ -115,4 +145,22 @@ fn change<K>(known: &watch::Sender<Option<Arc<Known<K>>>>, change: impl FnOnce(&
         change(&mut changed);
         *known = Some(Arc::new(changed));
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watch_never_stays_broken_for_long() {
+        let mut delays = Delays::default();
+        let waits: Vec<Duration> = delays.by_ref().take(50).collect();
+        assert_eq!(waits.len(), 50, "it is begun again however often");
+        assert!(waits[0] < Duration::from_secs(2), "{waits:?}");
+        for wait in &waits[10..] {
+            assert!((LONGEST / 2..=LONGEST).contains(wait), "{waits:?}");
+        }
+        delays.reset();
+        assert!(delays.next().unwrap() < Duration::from_secs(2));
+    }
 }
