@@ -10,6 +10,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use api::v1beta1::Handler;
 use async_trait::async_trait;
 use session::hooks::HookData;
@@ -21,6 +22,9 @@ use self::request::{Request, connect, port, request};
 
 /// How long a hook may take when nothing says otherwise. Published Stash has no limit, and hooks hang for days.
 pub const DEFAULT_DEADLINE: Duration = Duration::from_mins(10);
+
+/// How long a hook at the end may go on after the session's own deadline: it may have to thaw what was frozen.
+pub(crate) const GRACE: Duration = Duration::from_secs(20);
 
 /// How much of a hook's output is kept for its message.
 const OUTPUT_BYTES: usize = 10 * 1024;
@@ -44,6 +48,9 @@ pub trait HookRunner: fmt::Debug + Send + Sync {
 
     /// The host that requests go to which name none.
     async fn host(&self) -> Result<String, HookError>;
+
+    /// The number of a port of a container, the first one unless named.
+    async fn port(&self, container: Option<&str>, name: &str) -> Result<u16, HookError>;
 }
 
 /// Why a hook failed.
@@ -164,12 +171,19 @@ pub async fn run(
             }
         }
     }
-    let host = match place {
+    let default_host = match place {
         HookPlace::Pod(pod) if needs_host(handler) => or_stopped(pod.host(), cancel).await?,
         _ => "localhost".to_owned(),
     };
+    let number = |port| {
+        or_stopped(
+            number(place, handler.container_name.as_deref(), port),
+            cancel,
+        )
+    };
     if let Some(get) = &handler.http_get {
-        or_stopped(request(Request::get(get, &host)?, deadline), cancel).await?;
+        let get = Request::get(get, &default_host, number(&get.port).await?);
+        or_stopped(request(get, deadline), cancel).await?;
     }
     if let Some(post) = &handler.http_post {
         let body = post
@@ -177,13 +191,31 @@ pub async fn run(
             .as_deref()
             .map(|body| render("httpPost.body", body))
             .transpose()?;
-        or_stopped(request(Request::post(post, &host, body)?, deadline), cancel).await?;
+        let post = Request::post(post, &default_host, number(&post.port).await?, body);
+        or_stopped(request(post, deadline), cancel).await?;
     }
     if let Some(socket) = &handler.tcp_socket {
-        let host = socket.host.clone().unwrap_or(host);
-        or_stopped(connect(&host, port(&socket.port)?, deadline), cancel).await?;
+        let port = number(&socket.port).await?;
+        let host = socket.host.clone().filter(|host| !host.is_empty());
+        or_stopped(
+            connect(&host.unwrap_or(default_host), port, deadline),
+            cancel,
+        )
+        .await?;
     }
     Ok(())
+}
+
+/// The number of a port. A container of a Pod may have given it a name.
+async fn number(
+    place: &HookPlace,
+    container: Option<&str>,
+    port_of: &IntOrString,
+) -> Result<u16, HookError> {
+    match (port(port_of), port_of, place) {
+        (Err(_), IntOrString::String(name), HookPlace::Pod(pod)) => pod.port(container, name).await,
+        (number, ..) => number,
+    }
 }
 
 /// Whether a request of the hook names no host.

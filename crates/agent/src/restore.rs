@@ -314,8 +314,19 @@ impl Progressing<'_> {
         else {
             return;
         };
-        let is_due = session::hooks::runs_after_restore(hook.execution_policy, failure.is_some());
-        if !is_due || self.stop.is_interrupted() {
+        if self.stop.is_interrupted() {
+            return;
+        }
+        if !session::hooks::runs_after_restore(hook.execution_policy, failure.is_some()) {
+            self.set(
+                condition_type::POST_RESTORE_HOOK_EXECUTION_SUCCEEDED,
+                ConditionStatus::True,
+                reason::SUCCESSFULLY_EXECUTED_POST_RESTORE_HOOK,
+                format!(
+                    "the post-restore hook is left out: its executionPolicy is {}",
+                    hook.execution_policy
+                ),
+            );
             return;
         }
         let phase = if failure.is_some() {
@@ -325,12 +336,13 @@ impl Progressing<'_> {
         };
         let data = self.hook_data(phase, failure.unwrap_or_default());
         self.reporter.step("Running the post-restore hook");
+        let grace = self.stop.with_grace(hooks::GRACE);
         match hooks::run(
             &self.run.hooks,
             &hook.handler,
             &data,
             hooks::DEFAULT_DEADLINE,
-            self.stop.cancel(),
+            grace.token(),
         )
         .await
         {

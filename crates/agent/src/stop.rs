@@ -10,10 +10,23 @@ use tokio_util::task::AbortOnDropHandle;
 /// Cancels the work at the deadline or when the caller does, and remembers which it was.
 #[derive(Debug)]
 pub struct Stop {
-    cancel: CancellationToken,
     token: CancellationToken,
     is_late: Arc<AtomicBool>,
     _timer: Option<AbortOnDropHandle<()>>,
+}
+
+/// A token that outlives the deadline for a while.
+#[derive(Debug)]
+pub struct Grace {
+    token: CancellationToken,
+    _timer: AbortOnDropHandle<()>,
+}
+
+impl Grace {
+    /// The token.
+    pub const fn token(&self) -> &CancellationToken {
+        &self.token
+    }
 }
 
 impl Stop {
@@ -30,7 +43,6 @@ impl Stop {
             }))
         });
         Self {
-            cancel: cancel.clone(),
             token,
             is_late,
             _timer: timer,
@@ -42,9 +54,23 @@ impl Stop {
         &self.token
     }
 
-    /// The caller's token, which the deadline does not cancel.
-    pub const fn cancel(&self) -> &CancellationToken {
-        &self.cancel
+    /// For what puts things right at the end: cancelled when the caller asks to stop, or this long after the deadline.
+    /// What began after the deadline has all of that time, whoever asks to stop.
+    pub fn with_grace(&self, grace: Duration) -> Grace {
+        let token = CancellationToken::new();
+        let (stopped, ends) = (self.token.clone(), token.clone());
+        let is_late = Arc::clone(&self.is_late);
+        let timer = tokio::spawn(async move {
+            stopped.cancelled().await;
+            if is_late.load(Ordering::Acquire) {
+                tokio::time::sleep(grace).await;
+            }
+            ends.cancel();
+        });
+        Grace {
+            token,
+            _timer: AbortOnDropHandle::new(timer),
+        }
     }
 
     /// Says that the deadline has passed, for those who learn of it otherwise than by the time.
@@ -79,10 +105,30 @@ mod tests {
         assert!(late.is_late() && !late.is_interrupted());
         assert!(!other.token().is_cancelled());
         other.expire();
-        assert!(other.is_late() && !other.cancel().is_cancelled());
+        assert!(other.is_late() && !cancel.is_cancelled());
         let third = Stop::new(&cancel, None);
         cancel.cancel();
         third.expire();
         assert!(third.is_interrupted());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_puts_things_right_has_a_while_after_the_deadline_and_none_after_an_interruption()
+    {
+        let cancel = CancellationToken::new();
+        let stop = Stop::new(&cancel, Some(Duration::from_mins(1)));
+        let began = tokio::time::Instant::now();
+        let grace = stop.with_grace(Duration::from_secs(20));
+        stop.token().cancelled().await;
+        cancel.cancel();
+        grace.token().cancelled().await;
+        assert_eq!(began.elapsed().as_secs(), 80);
+        let cancel = CancellationToken::new();
+        let stop = Stop::new(&cancel, Some(Duration::from_mins(1)));
+        let grace = stop.with_grace(Duration::from_secs(20));
+        assert!(!grace.token().is_cancelled());
+        cancel.cancel();
+        grace.token().cancelled().await;
+        assert_eq!(began.elapsed().as_secs(), 80);
     }
 }

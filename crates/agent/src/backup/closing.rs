@@ -68,12 +68,13 @@ impl Progressing<'_> {
             return;
         }
         self.reporter.step("Running the post-backup hook");
+        let grace = self.stop.with_grace(hooks::GRACE);
         let result = hooks::run(
             &self.run.hooks,
             &hook.handler,
             &report::hook_data(self, Moment::After),
             hooks::DEFAULT_DEADLINE,
-            self.stop.cancel(),
+            grace.token(),
         )
         .await;
         match result {

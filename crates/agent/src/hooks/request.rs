@@ -19,41 +19,42 @@ pub(super) struct Request {
 
 impl Request {
     /// Of `httpGet`.
-    pub(super) fn get(action: &HTTPGetAction, default_host: &str) -> Result<Self, HookError> {
+    pub(super) fn get(action: &HTTPGetAction, default_host: &str, port: u16) -> Self {
         let url = url(
             action.scheme.as_deref(),
             host_or(action.host.as_deref(), default_host),
-            &action.port,
+            port,
             action.path.as_deref(),
-        )?;
-        Ok(Self {
+        );
+        Self {
             url,
             headers: headers(action.http_headers.as_deref().unwrap_or_default()),
             body: None,
-        })
+        }
     }
 
     /// Of `httpPost`.
     pub(super) fn post(
         action: &HttpPostAction,
         default_host: &str,
+        port: u16,
         body: Option<String>,
-    ) -> Result<Self, HookError> {
+    ) -> Self {
         let url = url(
             action.scheme.as_deref(),
             host_or(action.host.as_deref(), default_host),
-            &action.port,
+            port,
             action.path.as_deref(),
-        )?;
+        );
         let body = match body {
             Some(body) => (body, "application/json"),
             None => (form(action), "application/x-www-form-urlencoded"),
         };
-        Ok(Self {
+        Self {
             url,
             headers: headers(&action.http_headers),
             body: Some(body),
-        })
+        }
     }
 }
 
@@ -101,16 +102,11 @@ fn host_or<'a>(host: Option<&'a str>, default_host: &'a str) -> &'a str {
     host.filter(|host| !host.is_empty()).unwrap_or(default_host)
 }
 
-fn url(
-    scheme: Option<&str>,
-    host: &str,
-    port_of: &IntOrString,
-    path: Option<&str>,
-) -> Result<String, HookError> {
+fn url(scheme: Option<&str>, host: &str, port: u16, path: Option<&str>) -> String {
     let scheme = scheme.unwrap_or("HTTP").to_lowercase();
     let path = path.unwrap_or("/");
     let slash = if path.starts_with('/') { "" } else { "/" };
-    Ok(format!("{scheme}://{host}:{}{slash}{path}", port(port_of)?))
+    format!("{scheme}://{host}:{port}{slash}{path}")
 }
 
 /// Sends a request and wants an answer from 200 to 399.

@@ -4,19 +4,22 @@
 //! A Job on a volume has no workload: its hooks run in the Job's own container, as on one machine. When a hook takes
 //! too long the connection is closed; whether the command ends with it is the container runtime's to say.
 
+mod choice;
+
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use api::k8s_openapi::api::core::v1::Pod;
-use api::k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use api::v1beta1::TargetRef;
 use async_trait::async_trait;
-use kube_client::Api;
 use kube_client::api::{AttachParams, ListParams};
+use kube_client::client::UpgradeConnectionError;
+use kube_client::{Api, Error};
 
+use self::choice::{PlaceError, choose_container, port_of, running};
 use super::PodAgent;
-use super::client::{ApiError, call};
-use super::owner::CONTAINERS;
+use super::client::{ApiError, Delays, call};
 use crate::hooks::{HookError, HookPlace, HookRunner, read_some};
 
 /// Kinds of workloads whose Pods can be found.
@@ -27,6 +30,11 @@ const WORKLOADS: [&str; 5] = [
     "ReplicaSet",
     "ReplicationController",
 ];
+/// How long a hook that cannot begin is tried again: rights that were just given take a moment to be known everywhere,
+/// and an API server or a kubelet may be away for one.
+const BEGINNING: Duration = Duration::from_secs(30);
+/// The first and the longest wait between two attempts.
+const ATTEMPTS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 /// How much of an output is on its way at most.
 const BUFFER_BYTES: usize = 64 * 1024;
 
@@ -51,19 +59,6 @@ impl fmt::Debug for PodHooks {
             .field("place", &self.place)
             .finish_non_exhaustive()
     }
-}
-
-/// A Pod that cannot be used.
-#[derive(Debug, thiserror::Error)]
-enum PlaceError {
-    #[error("no Pod of it is running")]
-    NoPod,
-    #[error("it has no container {0}")]
-    NoContainer(String),
-    #[error("its address is not known yet")]
-    NoAddress,
-    #[error("the connection to the command broke off")]
-    BrokenOff,
 }
 
 /// Where the hooks of a target run; `is_inside` says whether this process lives in the target's own Pod.
@@ -111,23 +106,51 @@ impl PodHooks {
     /// The Pod as it is now.
     async fn pod(&self) -> Result<Pod, HookError> {
         let pods = self.pods();
-        let found = match &self.place {
-            Place::OwnPod => call(pods.get(&self.agent.identity.pod)).await,
-            Place::Workload(target) => {
-                call(pods.list(&ListParams::default()))
+        let mut attempts = Attempts::new();
+        loop {
+            let answer = match &self.place {
+                Place::OwnPod => call(pods.get(&self.agent.identity.pod)).await,
+                Place::Workload(target) => call(pods.list(&ListParams::default()))
                     .await
-                    .and_then(|list| {
-                        list.items
-                            .into_iter()
-                            .find(|pod| is_running(pod) && belongs(pod, target))
-                            .ok_or(ApiError::Refused {
-                                code: 404,
-                                message: PlaceError::NoPod.to_string(),
-                            })
-                    })
+                    .and_then(|list| running(list.items, target)),
+            };
+            match answer {
+                Ok(pod) => return Ok(pod),
+                Err(error) if error.is_final() => return Err(self.unusable(error)),
+                Err(error) => attempts
+                    .again(error)
+                    .await
+                    .map_err(|it| self.unusable(it))?,
             }
-        };
-        found.map_err(|error| self.unusable(error))
+        }
+    }
+}
+
+/// Makes a request again for a while.
+struct Attempts {
+    began: Instant,
+    delays: Delays,
+}
+
+impl Attempts {
+    fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            delays: Delays::between(ATTEMPTS.0, ATTEMPTS.1),
+        }
+    }
+
+    /// Waits for the next attempt, or gives the error back when there is none.
+    async fn again(&mut self, error: ApiError) -> Result<(), ApiError> {
+        if self.began.elapsed() > BEGINNING {
+            return Err(error);
+        }
+        tracing::warn!(
+            error = crate::backup::chain(&error),
+            "cannot run a hook yet"
+        );
+        self.delays.wait().await;
+        Ok(())
     }
 }
 
@@ -152,9 +175,17 @@ impl HookRunner for PodHooks {
             max_stderr_buf_size: Some(BUFFER_BYTES),
         };
         let pods = self.pods();
-        let mut process = call(pods.exec(&name, words, &parameters))
-            .await
-            .map_err(|error| self.unusable(error))?;
+        let mut attempts = Attempts::new();
+        let mut process = loop {
+            match call(pods.exec(&name, words, &parameters)).await {
+                Ok(process) => break process,
+                Err(error) if !has_not_begun(&error) => return Err(self.unusable(error)),
+                Err(error) => attempts
+                    .again(error)
+                    .await
+                    .map_err(|it| self.unusable(it))?,
+            }
+        };
         let (stdout, stderr) = (process.stdout(), process.stderr());
         let Some(ending) = process.take_status() else {
             return Err(self.unusable(PlaceError::BrokenOff));
@@ -184,59 +215,26 @@ impl HookRunner for PodHooks {
             }
         }
     }
-}
 
-/// The container that is meant: the named one, or the first that is the application's.
-fn choose_container(pod: &Pod, named: Option<&str>) -> Result<String, PlaceError> {
-    let containers = pod
-        .spec
-        .iter()
-        .flat_map(|spec| &spec.containers)
-        .map(|container| container.name.as_str());
-    match named.filter(|name| !name.is_empty()) {
-        Some(name) => containers
-            .clone()
-            .find(|container| *container == name)
-            .ok_or_else(|| PlaceError::NoContainer(name.to_owned())),
-        None => containers
-            .clone()
-            .find(|container| !CONTAINERS.contains(container))
-            .ok_or_else(|| PlaceError::NoContainer("of an application".to_owned())),
+    async fn port(&self, container: Option<&str>, name: &str) -> Result<u16, HookError> {
+        let pod = self.pod().await?;
+        port_of(&pod, container, name).map_err(|error| self.unusable(error))
     }
-    .map(str::to_owned)
 }
 
-fn is_running(pod: &Pod) -> bool {
-    let phase = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.phase.as_deref());
-    phase == Some("Running") && pod.metadata.deletion_timestamp.is_none()
-}
-
-/// Whether a Pod is one of a workload's, by its owner: a Deployment owns Pods through a ReplicaSet that is named after
-/// it and the template's hash.
-fn belongs(pod: &Pod, target: &TargetRef) -> bool {
-    let is_owner = |owner: &OwnerReference| owner.controller == Some(true);
-    let owner = pod
-        .metadata
-        .owner_references
-        .iter()
-        .flatten()
-        .find(|owner| is_owner(owner));
-    let Some(owner) = owner else {
-        return false;
+/// Whether a command was refused in a way that may pass; a connection that breaks off may have begun it.
+fn has_not_begun(error: &ApiError) -> bool {
+    let code = match error {
+        ApiError::Refused { code, .. } => *code,
+        ApiError::Failed(error) => match **error {
+            Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(status)) => {
+                status.as_u16()
+            }
+            _ => return false,
+        },
+        ApiError::Silent | ApiError::Stopped => return false,
     };
-    if target.kind != "Deployment" {
-        return owner.kind == target.kind && owner.name == target.name;
-    }
-    let hash = pod
-        .metadata
-        .labels
-        .as_ref()
-        .and_then(|labels| labels.get("pod-template-hash"));
-    owner.kind == "ReplicaSet"
-        && hash.is_some_and(|hash| owner.name == format!("{}-{hash}", target.name))
+    matches!(code, 403 | 429 | 500..=599)
 }
 
 /// How a command failed, in words; `None` when it succeeded.
@@ -267,47 +265,24 @@ mod tests {
 
     use super::*;
 
-    fn pod(owner: &str, kind: &str) -> Pod {
-        serde_json::from_value(json!({
-            "metadata": {
-                "name": "web-7d9f-x1", "labels": {"pod-template-hash": "7d9f"},
-                "ownerReferences": [{"apiVersion": "apps/v1", "kind": kind, "name": owner, "uid": "u", "controller": true}],
-            },
-            "spec": {"containers": [{"name": "stash"}, {"name": "app"}, {"name": "logs"}]},
-            "status": {"phase": "Running"},
-        }))
-        .unwrap()
-    }
-
-    fn target(kind: &str, name: &str) -> TargetRef {
-        TargetRef {
-            kind: kind.to_owned(),
-            name: name.to_owned(),
-            ..TargetRef::default()
-        }
-    }
-
     #[test]
-    fn a_pod_is_found_by_its_owner() {
-        let of_deployment = pod("web-7d9f", "ReplicaSet");
-        assert!(belongs(&of_deployment, &target("Deployment", "web")));
-        assert!(!belongs(&of_deployment, &target("Deployment", "we")));
-        assert!(!belongs(&of_deployment, &target("StatefulSet", "web-7d9f")));
-        assert!(belongs(&of_deployment, &target("ReplicaSet", "web-7d9f")));
-        assert!(belongs(
-            &pod("db", "StatefulSet"),
-            &target("StatefulSet", "db")
-        ));
-        assert!(is_running(&of_deployment));
-    }
-
-    #[test]
-    fn the_first_container_is_the_applications_not_ours() {
-        let pod = pod("web", "DaemonSet");
-        assert_eq!(choose_container(&pod, None).unwrap(), "app");
-        assert_eq!(choose_container(&pod, Some("logs")).unwrap(), "logs");
-        let error = choose_container(&pod, Some("db")).unwrap_err();
-        assert!(error.to_string().contains("db"));
+    fn a_command_is_begun_again_only_where_it_was_refused() {
+        let refused = |code| ApiError::Refused {
+            code,
+            message: String::new(),
+        };
+        let answered = |code: u16| {
+            let status = code.try_into().unwrap();
+            let source = UpgradeConnectionError::ProtocolSwitch(status);
+            ApiError::from(Error::UpgradeConnection(source))
+        };
+        assert!(has_not_begun(&refused(403)) && has_not_begun(&answered(403)));
+        assert!(has_not_begun(&answered(500)) && has_not_begun(&answered(503)));
+        assert!(!has_not_begun(&answered(404)) && !has_not_begun(&refused(400)));
+        assert!(!has_not_begun(&ApiError::Silent));
+        let broken = UpgradeConnectionError::MissingConnectionUpgradeHeader;
+        let broken = ApiError::from(Error::UpgradeConnection(broken));
+        assert!(!has_not_begun(&broken));
     }
 
     #[test]
