@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use testkit::cluster::{wait_for, wait_until};
 
+mod life;
 pub mod scene;
 mod settings;
 mod stores;
