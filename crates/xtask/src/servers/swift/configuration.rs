@@ -65,7 +65,8 @@ pub struct Proxy<'a> {
     pub sections: &'a str,
 }
 
-/// The server that clients talk to, where it listens itself.
+/// The server that clients talk to, where it listens itself. It is patient with the others for the same reason, and with
+/// the keeper of its tokens: all requests are refused for a minute after a few that took long.
 pub fn proxy(
     proxy: &Proxy<'_>,
     port: u16,
@@ -94,6 +95,7 @@ account_autocreate = true
 node_timeout = 60
 conn_timeout = 20
 recoverable_node_timeout = 60
+error_suppression_limit = 1000000
 [filter:catch_errors]
 use = egg:swift#catch_errors
 [filter:gatekeeper]
@@ -103,6 +105,11 @@ use = egg:swift#healthcheck
 [filter:cache]
 use = egg:swift#memcache
 memcache_servers = 127.0.0.1:{memcached}
+memcache_max_connections = 64
+connect_timeout = 20
+pool_timeout = 20
+io_timeout = 60
+error_suppression_limit = 1000000
 [filter:listing_formats]
 use = egg:swift#listing_formats
 [filter:bulk]
