@@ -25,9 +25,9 @@ use api::v1beta1::{
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Engine, EngineError};
-use crate::hooks::HookPlace;
+use crate::hooks::{self, HookPlace};
 use crate::reporter::{Reporter, delivered};
-use crate::stop::Stop;
+use crate::stop::{Grace, Stop};
 use crate::{Clock, Identity};
 
 /// Everything that one backup session needs to know.
@@ -179,6 +179,16 @@ pub(crate) async fn conclude(
     work.post_hook().await;
     work.report().await;
     session::work::is_concluded(&part.run.spec, &work.status, part.index)
+}
+
+/// Thaws what the pre hook may have frozen, in a session that was interrupted and that nobody goes on with: the post
+/// hook runs by its policy, unless it has.
+pub(crate) async fn thaw(part: &Part<'_>, status: BackupSessionStatus) {
+    let mut work = Progressing::of_part(part, status);
+    work.is_part = false;
+    let grace = Grace::lasting(hooks::GRACE);
+    work.post_hook_until(grace.token()).await;
+    work.report().await;
 }
 
 fn time_left(created: jiff::Timestamp, deadline: Duration, clock: &dyn Clock) -> Duration {

@@ -23,6 +23,20 @@ pub struct Grace {
 }
 
 impl Grace {
+    /// One that nobody shortens.
+    pub fn lasting(grace: Duration) -> Self {
+        let token = CancellationToken::new();
+        let ends = token.clone();
+        let timer = tokio::spawn(async move {
+            tokio::time::sleep(grace).await;
+            ends.cancel();
+        });
+        Self {
+            token,
+            _timer: AbortOnDropHandle::new(timer),
+        }
+    }
+
     /// The token.
     pub const fn token(&self) -> &CancellationToken {
         &self.token

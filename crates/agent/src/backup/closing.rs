@@ -2,6 +2,8 @@
 
 use api::conditions::{ConditionStatus, condition_type, find_condition, reason};
 
+use tokio_util::sync::CancellationToken;
+
 use super::Progressing;
 use super::report::{self, Moment};
 use crate::engine::Engine;
@@ -30,6 +32,14 @@ impl Progressing<'_> {
 
     /// Runs when its policy says so for the final result (decision 11); never after an interruption.
     pub(super) async fn post_hook(&mut self) {
+        if !self.stop.is_interrupted() {
+            let grace = self.stop.with_grace(hooks::GRACE);
+            self.post_hook_until(grace.token()).await;
+        }
+    }
+
+    /// The same, whatever has been interrupted.
+    pub(super) async fn post_hook_until(&mut self, cancel: &CancellationToken) {
         let type_ = condition_type::POST_BACKUP_HOOK_EXECUTION_SUCCEEDED;
         if self
             .target()
@@ -52,9 +62,6 @@ impl Progressing<'_> {
             has_failed,
             self.run.retries_left,
         );
-        if self.stop.is_interrupted() {
-            return;
-        }
         if !is_due {
             self.set_target(
                 type_,
@@ -68,13 +75,12 @@ impl Progressing<'_> {
             return;
         }
         self.reporter.step("Running the post-backup hook");
-        let grace = self.stop.with_grace(hooks::GRACE);
         let result = hooks::run(
             &self.run.hooks,
             &hook.handler,
             &report::hook_data(self, Moment::After),
             hooks::DEFAULT_DEADLINE,
-            grace.token(),
+            cancel,
         )
         .await;
         match result {

@@ -1,19 +1,20 @@
 //! One Pod's work on one BackupSession, step by step, until nothing is left for its host.
 
+mod role;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use api::conditions::{Condition, condition_type as types, find_condition};
 use api::v1alpha1::RepositoryStatus;
-use api::v1beta1::{
-    BackupConfiguration, BackupSession, BackupSessionStatus, BackupTargetStatus, TargetRef,
-};
+use api::v1beta1::{BackupConfiguration, BackupSession, BackupSessionStatus, TargetRef};
 use jiff::Timestamp;
 use session::host;
 use session::work::{self, Step};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+pub(super) use self::role::{Role, Target};
 use super::client::{ApiError, call, until_answered};
 use super::lease::{self, Turn};
 use super::reporter::{PodReporter, Session};
@@ -23,31 +24,6 @@ use super::watched::Watched;
 use super::{Invoker, PodAgent, PodError, hooks};
 use crate::backup::{self, BackupRun, OpenedEngine, Part, chain};
 use crate::stop::Stop;
-
-/// How this Pod takes part in sessions.
-#[derive(Debug, Clone)]
-pub(super) struct Role {
-    /// Which target of a session.
-    pub target: Target,
-    /// The host to work as; told by the Pod's own name unless given.
-    pub host: Option<String>,
-    /// Whether this Pod is one of the workload's own.
-    pub is_inside: bool,
-}
-
-/// A target of a session.
-#[derive(Debug, Clone)]
-pub(super) enum Target {
-    /// By its place.
-    Number(usize),
-    /// By what it refers to; the first if none does.
-    Named {
-        /// Kind of the workload.
-        kind: String,
-        /// Its name.
-        name: String,
-    },
-}
 
 /// How the work on a session ended for now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -307,10 +283,30 @@ impl<'a> Work<'a> {
             stop,
         };
         let status = self.status();
-        Ok(match step {
+        let is_done = match step {
             Step::BackUp => backup::back_up_host(&part, status, engine).await,
             _ => backup::conclude(&part, status, engine).await,
-        })
+        };
+        if !is_done && self.is_given_up(stop) {
+            self.thaw(&part).await;
+        }
+        Ok(is_done)
+    }
+
+    /// Whether the work was interrupted and nobody goes on with it. Another Pod of a workload does, but not of a Job,
+    /// and nobody does when the session is over or deleted.
+    fn is_given_up(&self, stop: &Stop) -> bool {
+        let has_others = self.role.is_inside && self.agent.cancel.is_cancelled();
+        stop.is_interrupted() && !has_others
+    }
+
+    /// Runs the post hook of a session that is given up, as it is by now.
+    async fn thaw(&self, part: &Part<'_>) {
+        let sessions = self.agent.here::<BackupSession>();
+        let present = call(sessions.get_opt(&self.id.name)).await.ok().flatten();
+        let present = present.filter(|it| it.metadata.uid.as_deref() == Some(self.id.uid.as_str()));
+        let status = present.and_then(|session| session.status);
+        backup::thaw(part, status.unwrap_or_else(|| self.status())).await;
     }
 
     /// What the engine is told; `None` when the work was stopped before all of it is known.
@@ -354,46 +350,4 @@ fn is_over(status: &BackupSessionStatus, index: usize) -> bool {
         find_condition(&target.conditions, types::BACKUP_DISRUPTED).is_some_and(Condition::is_true)
     });
     work::is_stopped(status) || is_disrupted
-}
-
-impl Role {
-    /// Which target of a session this Pod works on.
-    fn index(&self, status: Option<&BackupSessionStatus>) -> usize {
-        let targets = status
-            .map(|status| status.targets.as_slice())
-            .unwrap_or_default();
-        let is_mine = |target: &BackupTargetStatus| match (&target.reference, &self.target) {
-            (Some(reference), Target::Named { kind, name }) => {
-                reference.kind == *kind && reference.name == *name
-            }
-            _ => false,
-        };
-        match self.target {
-            Target::Number(number) => number,
-            Target::Named { .. } => targets.iter().position(is_mine).unwrap_or(0),
-        }
-    }
-
-    /// The host that this Pod works as.
-    fn host_of(
-        &self,
-        agent: &PodAgent,
-        configuration: &BackupConfiguration,
-    ) -> Result<String, PodError> {
-        if let Some(host) = &self.host {
-            return Ok(host.clone());
-        }
-        let target = configuration.spec.target.as_ref();
-        let reference = target.and_then(|target| target.reference.clone());
-        let reference = reference.unwrap_or_default();
-        let alias = target.and_then(|target| target.alias.as_deref());
-        let identity = &agent.identity;
-        host::pod_host(&reference.kind, alias, &identity.pod, &identity.node).ok_or_else(|| {
-            PodError::NoHost {
-                pod: identity.pod.clone(),
-                kind: reference.kind.clone(),
-                name: reference.name.clone(),
-            }
-        })
-    }
 }
