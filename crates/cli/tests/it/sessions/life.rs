@@ -158,6 +158,31 @@ impl Scene {
         let list: Value = serde_json::from_str(&text).unwrap();
         list["items"].as_array().unwrap().clone()
     }
+
+    /// Restores into the Deployment; `changes` replace fields of the specification.
+    fn restore(&self, name: &str, changes: &Value) {
+        let mut target = workload();
+        target.as_object_mut().unwrap().remove("paths");
+        let mut object = json!({
+            "apiVersion": "stash.appscode.com/v1beta1", "kind": "RestoreSession",
+            "metadata": { "name": name },
+            "spec": { "repository": { "name": "repo" }, "target": target },
+        });
+        for (field, value) in changes.as_object().unwrap() {
+            object["spec"][field] = value.clone();
+        }
+        self.stage.apply(&object);
+    }
+
+    /// The restore when it is over.
+    fn end_of_restore(&self, name: &str) -> Value {
+        wait_for(&format!("the end of {name}"), PATIENCE, || {
+            let restore = self.stage.get(&format!("restoresession/{name}"));
+            ["Succeeded", "Failed", "Invalid"]
+                .contains(&phase(&restore))
+                .then_some(restore)
+        })
+    }
 }
 
 /// The Deployment as a target.

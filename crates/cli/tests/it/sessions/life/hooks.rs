@@ -246,4 +246,31 @@ fn every_host_has_its_hook_before_and_all_together_one_after() {
     let applied = condition(&session, "RetentionPolicyApplied");
     let message = applied["message"].as_str().unwrap();
     assert!(message.contains("kept 2 and removed 0"), "{message}");
+
+    // What fails for one of them fails all, and is no reason not to back up the others.
+    let hook = |command: &str| json!({ "exec": { "command": ["sh", "-c", command] } });
+    let mut after = hook("echo {{ .Status.Phase }} >> /common/after");
+    after["executionPolicy"] = json!("OnFailure");
+    let session = scene.session_with(
+        "home-2",
+        &json!({ "preBackup": hook("test $(hostname) = web-0"), "postBackup": after }),
+    );
+    assert_eq!(phase(&session), "Failed", "{session:#}");
+    assert_says(&session, PRE, "False", &["exit status: 1"]);
+    assert_says(&session, POST, "True", &["has run"]);
+    assert_eq!(common("after"), "Succeeded\nFailed\n");
+    let mut phases: Vec<(&str, &str)> = session["status"]["targets"][0]["stats"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| {
+            let text = |field: &str| it[field].as_str().unwrap();
+            (text("hostname"), text("phase"))
+        })
+        .collect();
+    phases.sort_unstable();
+    assert_eq!(phases, [("host-0", "Succeeded"), ("host-1", "Failed")]);
+    assert_eq!(condition(&session, "RetentionPolicyApplied"), Value::Null);
+    assert_eq!(scene.count(), 3);
+    scene.assert_free();
 }

@@ -17,29 +17,6 @@ fn hooks_run_around_a_restore_and_keep_it_from_what_is_not_ready() {
     by_an_init_container(&scene);
 }
 
-fn restore(scene: &Scene, name: &str, changes: &Value) {
-    let mut target = workload();
-    target.as_object_mut().unwrap().remove("paths");
-    let mut object = json!({
-        "apiVersion": "stash.appscode.com/v1beta1", "kind": "RestoreSession",
-        "metadata": { "name": name },
-        "spec": { "repository": { "name": "repo" }, "target": target },
-    });
-    for (field, value) in changes.as_object().unwrap() {
-        object["spec"][field] = value.clone();
-    }
-    scene.stage.apply(&object);
-}
-
-fn end(scene: &Scene, name: &str) -> Value {
-    wait_for(&format!("the end of {name}"), PATIENCE, || {
-        let restore = scene.stage.get(&format!("restoresession/{name}"));
-        ["Succeeded", "Failed", "Invalid"]
-            .contains(&phase(&restore))
-            .then_some(restore)
-    })
-}
-
 fn assert_restore_says(restore: &Value, type_: &str, status: &str, texts: &[&str]) {
     let condition = condition(restore, type_);
     assert_eq!(condition["status"], status, "{type_} of {restore:#}");
@@ -59,12 +36,11 @@ fn by_a_job(scene: &Scene) {
         "preRestore": shell("cp /data/letter /data/before"),
         "postRestore": post("OnSuccess", "cp /data/letter /data/after; echo {{ .Status.Phase }} >> /data/after"),
     });
-    restore(
-        scene,
+    scene.restore(
         "back-1",
         &json!({ "task": { "name": "pvc-restore" }, "hooks": hooks }),
     );
-    let restore = end(scene, "back-1");
+    let restore = scene.end_of_restore("back-1");
     assert_eq!(phase(&restore), "Succeeded", "{restore:#}");
     assert_restore_says(&restore, BEFORE, "True", &[]);
     assert_restore_says(&restore, AFTER, "True", &["has run"]);
@@ -82,8 +58,8 @@ fn fails_before(scene: &Scene) {
         "postRestore": post("OnFailure", "echo {{ .Status.Phase }} > /data/after"),
     });
     let task = json!({ "name": "pvc-restore" });
-    restore(scene, "back-2", &json!({ "task": task, "hooks": hooks }));
-    let failed = end(scene, "back-2");
+    scene.restore("back-2", &json!({ "task": task, "hooks": hooks }));
+    let failed = scene.end_of_restore("back-2");
     assert_eq!(phase(&failed), "Failed", "{failed:#}");
     let why = ["exit status: 5", "it said: not ready"];
     assert_restore_says(&failed, BEFORE, "False", &why);
@@ -95,8 +71,8 @@ fn fails_before(scene: &Scene) {
         "postRestore": post("OnSuccess", "echo wrong > /data/after"),
     });
     scene.stage.kubectl(&["delete", "restoresession", "back-2"]);
-    restore(scene, "back-3", &json!({ "task": task, "hooks": hooks }));
-    let failed = end(scene, "back-3");
+    scene.restore("back-3", &json!({ "task": task, "hooks": hooks }));
+    let failed = scene.end_of_restore("back-3");
     assert_eq!(phase(&failed), "Failed", "{failed:#}");
     assert_restore_says(&failed, AFTER, "True", &["left out", "OnSuccess"]);
     assert_eq!(scene.file("after"), "Failed\n");
@@ -125,7 +101,7 @@ fn by_an_init_container(scene: &Scene) {
             "httpGet": { "host": address, "path": "/nothing", "port": 8080 },
         },
     });
-    restore(scene, "back-4", &json!({ "hooks": hooks }));
+    scene.restore("back-4", &json!({ "hooks": hooks }));
     wait_until("the hook has failed", PATIENCE, || {
         let restore = scene.stage.get("restoresession/back-4");
         let said = condition(&restore, BEFORE)["message"].clone();
