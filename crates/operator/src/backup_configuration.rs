@@ -31,8 +31,8 @@ pub(crate) use conditions::{
 };
 pub use observe::{Presence, is_allowed, repository_place, secret_presence};
 pub(crate) use schedule::session as session_of;
-pub(crate) use validate::not_allowed;
 pub use validate::problems;
+pub(crate) use validate::{not_allowed, of_repository};
 
 /// The controller.
 pub fn controller(

@@ -26,7 +26,9 @@ impl Site {
     fn new() -> Option<Self> {
         let cluster = Cluster::offered()?;
         if !cluster.is_own() {
-            println!("SKIPPED: it removes the definitions with all their objects, which only a cluster of ours bears");
+            println!(
+                "SKIPPED: it removes the definitions with all their objects, which only a cluster of ours bears"
+            );
             return None;
         }
         let share = Share::all();

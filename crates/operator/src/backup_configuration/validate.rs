@@ -1,7 +1,8 @@
 //! What is wrong with a BackupConfiguration, found without reading anything more.
 
 use api::problem::Problem;
-use api::rules::check_backup_configuration;
+use api::rules::{check_backup_configuration, check_repository};
+use api::v1alpha1::Repository;
 use api::v1beta1::BackupConfiguration;
 use kube_client::ResourceExt;
 use session::model::backup_model;
@@ -25,11 +26,30 @@ pub(super) fn validate(
     observation: &Observation,
 ) -> Vec<Problem> {
     let mut problems = problems(configuration);
+    problems.extend(of_repository(observation.repository.as_deref()));
     if !observation.is_allowed {
         problems.push(not_allowed(
             &observation.repository_name,
             &configuration.namespace().unwrap_or_default(),
         ));
+    }
+    problems
+}
+
+/// What is wrong with the backend of a Repository that its definition does not refuse. That it names no Secret is a
+/// condition of its own.
+pub(crate) fn of_repository(repository: Option<&Repository>) -> Vec<Problem> {
+    let Some(repository) = repository else {
+        return Vec::new();
+    };
+    let mut problems = check_repository(repository);
+    problems.retain(|it| {
+        it.is_error()
+            && it.path.starts_with("spec.backend")
+            && it.path != "spec.backend.storageSecretName"
+    });
+    for problem in &mut problems {
+        problem.object = format!("Repository/{}", repository.name_any());
     }
     problems
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use kube_client::ResourceExt;
 
 use crate::backup_configuration::{
-    not_allowed, repository_condition, secret_condition, validation_condition,
+    not_allowed, of_repository, repository_condition, secret_condition, validation_condition,
 };
 use crate::job;
 use crate::reading::Target;
@@ -58,6 +58,7 @@ pub fn set(
     now: Timestamp,
 ) {
     let mut problems = problems(restore);
+    problems.extend(of_repository(seen.repository.as_deref()));
     if !seen.is_allowed {
         let namespace = restore.namespace().unwrap_or_default();
         problems.push(not_allowed(&seen.repository_name, &namespace));

@@ -224,3 +224,24 @@ fn ticks_wait_for_a_missing_repository_but_not_for_the_end_of_a_pause() {
     assert_eq!(plan_of_resumed.ticks.session, None);
     assert_eq!(plan_of_resumed.ticks.remember.unwrap().last, NOW);
 }
+
+#[test]
+fn a_backend_that_cannot_be_meant_is_told_with_the_repository_and_the_field() {
+    let repository = json!({
+        "metadata": { "name": "repo", "namespace": "shop" },
+        "spec": { "backend": {
+            "storageSecretName": "keys",
+            "local": { "mountPath": "backup", "hostPath": { "path": "/srv" } },
+        } },
+    });
+    let observation = Observation {
+        repository: Some(Arc::new(serde_json::from_value(repository).unwrap())),
+        ..good()
+    };
+    let text = shown(&plan(&configuration(&json!({})), &observation, now()));
+    assert!(text.starts_with("phase Invalid"), "{text}");
+    assert!(
+        text.contains("Repository/repo spec.backend.local.mountPath"),
+        "{text}"
+    );
+}
