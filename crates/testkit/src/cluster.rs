@@ -2,7 +2,9 @@
 //!
 //! `cargo xtask cluster up` starts one and names the file to set `STASH_TEST_CLUSTER` to. The same tests run against
 //! any other cluster by `KUBECONFIG`, where `STASH_TEST_IMAGE` names the image of `stash`: both, so that no cluster is
-//! used by mistake; `STASH_TEST_BUSYBOX` names an image with a shell where the public one cannot be pulled. A test is skipped, with a line that is counted, when there is neither:
+//! used by mistake; `STASH_TEST_BUSYBOX` names an image with a shell where the public one cannot be pulled. Tests that
+//! stop its parts or need its folders run on one of ours only ([`Cluster::is_own`]). A test is skipped, with a line that is
+//! counted, when there is neither:
 //!
 //! ```no_run
 //! # fn body() -> Option<()> {

@@ -34,7 +34,7 @@ pub fn watch(case: &Case<'_>, status: BackupSessionStatus) -> Plan {
         return disrupted(case, status, why);
     };
     if work::is_concluded(&configuration.spec, &status, 0) {
-        // Jobs end by themselves when nothing is left to do, and stay with their logs as long as the session.
+        // Jobs end by themselves when nothing is left to do, and stay with their logs for a while.
         return Plan {
             ended_jobs: Vec::new(),
             ..close::close(case, status)

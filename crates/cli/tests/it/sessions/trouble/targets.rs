@@ -104,7 +104,7 @@ fn a_claim_or_a_repository_that_goes_while_it_is_used() {
     // What has begun goes on with what it knows.
     assert_eq!(session["status"]["phase"], "Succeeded", "{session:#}");
 
-    // A finished Pod keeps its claim until its session is forgotten.
+    // A finished Pod keeps its claim until its Job goes.
     stage.kubectl(&["delete", "backupsession", "home-1"]);
     stage.kubectl(&["delete", "deployment", "web"]);
     wait_until("the claim is gone", PATIENCE, || {
