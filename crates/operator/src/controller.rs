@@ -55,7 +55,7 @@ impl Again {
     }
 }
 
-/// `Kind namespace/name` of an object, for messages and as a key.
+/// `Kind namespace/name` of an object, for messages.
 pub fn named<K: Resource<DynamicType = ()>>(object: &K) -> String {
     let meta = object.meta();
     let name = meta.name.as_deref().unwrap_or_default();
@@ -63,6 +63,12 @@ pub fn named<K: Resource<DynamicType = ()>>(object: &K) -> String {
         Some(namespace) => format!("{} {namespace}/{name}", K::kind(&())),
         None => format!("{} {name}", K::kind(&())),
     }
+}
+
+/// What tells an object from all others, also from those that had its name before.
+pub fn key<K: Resource<DynamicType = ()>>(object: &K) -> String {
+    let uid = object.meta().uid.as_deref().unwrap_or_default();
+    format!("{} {uid}", named(object))
 }
 
 /// What events about an object point at.
@@ -87,7 +93,7 @@ pub async fn drive<K, Pass, Passing>(
     let reconcile = move |object: Arc<K>, context: Arc<Context>| {
         let pass = Arc::clone(&pass);
         async move {
-            let key = named(object.as_ref());
+            let key = key(object.as_ref());
             let started = Instant::now();
             let result = pass(object, Arc::clone(&context)).await;
             context
@@ -103,14 +109,14 @@ pub async fn drive<K, Pass, Passing>(
         }
     };
     let on_error = |object: Arc<K>, error: &ReconcileError, context: Arc<Context>| {
-        let key = named(object.as_ref());
-        let delay = context.delays.after_failure(&key);
+        let delay = context.delays.after_failure(&key(object.as_ref()));
+        let object = named(object.as_ref());
         if error.is_conflict() {
-            tracing::debug!(object = key, "changed meanwhile; looking again");
+            tracing::debug!(object, "changed meanwhile; looking again");
         } else if error.is_too_late() {
-            tracing::debug!(object = key, "its namespace is going away");
+            tracing::debug!(object, "its namespace is going away");
         } else {
-            tracing::warn!(object = key, error = chain(error), retry = ?delay, "a pass failed");
+            tracing::warn!(object, error = chain(error), retry = ?delay, "a pass failed");
         }
         Action::requeue(delay)
     };

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::RngExt;
 
@@ -10,10 +10,19 @@ const FIRST: Duration = Duration::from_secs(1);
 /// Trouble is looked at again at least so often, so that nothing waits long after its cause has gone.
 const LAST: Duration = Duration::from_mins(1);
 
-/// Failures in a row of each object, by a key such as `BackupConfiguration/demo/home`.
+/// Nobody forgets what has gone while it failed: this long after its last failure it does not come again.
+const GONE: Duration = Duration::from_hours(1);
+
+/// Failures in a row of each object, by a key that no other object has or had.
 #[derive(Debug, Default)]
 pub struct Delays {
-    failures: Mutex<HashMap<String, u32>>,
+    failures: Mutex<HashMap<String, Failures>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Failures {
+    number: u32,
+    last: Instant,
 }
 
 impl Delays {
@@ -24,17 +33,31 @@ impl Delays {
 
     /// Notes a failure and tells how long to wait: between half of the delay and all of it.
     pub fn after_failure(&self, key: &str) -> Duration {
-        let failures = {
-            let mut all = self
-                .failures
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            let failures = all.entry(key.to_owned()).or_default();
-            *failures = failures.saturating_add(1);
-            *failures
-        };
+        let failures = self.count(key, Instant::now());
         let full = delay(failures);
-        full / 2 + rand::rng().random_range(Duration::ZERO..=full / 2)
+        let wait = full / 2 + rand::rng().random_range(Duration::ZERO..=full / 2);
+        let milliseconds = wait.as_millis();
+        tracing::debug!(key, failures, milliseconds, "waits after a failure");
+        wait
+    }
+
+    fn count(&self, key: &str, now: Instant) -> u32 {
+        let mut all = self
+            .failures
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(failures) = all.get_mut(key) {
+            failures.number = failures.number.saturating_add(1);
+            failures.last = now;
+            return failures.number;
+        }
+        all.retain(|_, failures| now.duration_since(failures.last) < GONE);
+        let first = Failures {
+            number: 1,
+            last: now,
+        };
+        all.insert(key.to_owned(), first);
+        1
     }
 
     /// Notes that a pass succeeded, or that the object is gone.
@@ -68,5 +91,19 @@ mod tests {
         assert!(delays.after_failure("b") <= FIRST);
         delays.forget("a");
         assert!(delays.after_failure("a") <= FIRST);
+    }
+
+    #[test]
+    fn what_has_gone_while_it_failed_is_forgotten() {
+        let delays = Delays::new();
+        let start = Instant::now();
+        assert_eq!(delays.count("gone", start), 1);
+        assert_eq!(delays.count("here", start), 1);
+        assert_eq!(delays.count("here", start + GONE), 2);
+        assert_eq!(delays.count("new", start + GONE), 1);
+        let all = delays.failures.lock().unwrap();
+        let mut keys: Vec<_> = all.keys().map(String::as_str).collect();
+        keys.sort_unstable();
+        assert_eq!(keys, ["here", "new"]);
     }
 }

@@ -13,7 +13,7 @@ use crate::FIELD_MANAGER;
 use crate::backup_configuration::plan::Plan;
 use crate::backup_configuration::schedule::{Remembered, Ticks};
 use crate::context::Context;
-use crate::controller::{Again, named, reference};
+use crate::controller::{Again, key, named, reference};
 use crate::failure::{ReconcileError, status_code};
 
 /// Carries a plan out. The status comes first: who reads it must not find a session of a configuration that is not
@@ -46,7 +46,7 @@ pub async fn apply(
     if let Some(remembered) = remember {
         remember_tick(context, configuration, &remembered).await?;
     }
-    let key = format!("what {} needs", named(configuration));
+    let key = format!("what {} needs", key(configuration));
     let ask = if has_to_ask_again {
         Some(context.delays.after_failure(&key))
     } else {

@@ -14,7 +14,7 @@ use session::names;
 
 use crate::FIELD_MANAGER;
 use crate::context::Context;
-use crate::controller::{Again, named, reference};
+use crate::controller::{Again, key, named, reference};
 use crate::events::News;
 use crate::failure::{ReconcileError, chain, found};
 use crate::repository::plan::{FINALIZER, Plan, Step};
@@ -33,7 +33,7 @@ pub async fn apply(
     for news in &news {
         context.events.tell(&reference(repository), news).await;
     }
-    let key = format!("the data of {}", named(repository));
+    let key = format!("the data of {}", key(repository));
     match step {
         Step::Nothing => {}
         Step::AddFinalizer => set_finalizer(context, repository, true).await?,

@@ -6,7 +6,7 @@ use kube_client::{Api, ResourceExt};
 
 use crate::FIELD_MANAGER;
 use crate::context::Context;
-use crate::controller::{Again, named, reference};
+use crate::controller::{Again, key, named, reference};
 use crate::failure::{ReconcileError, chain};
 use crate::restore_session::plan::{Case, Plan, Way, way};
 use crate::restore_session::{Passing, news, observe, start};
@@ -53,7 +53,7 @@ pub async fn apply(
     for news in passing.told.unknown(&uid, all, news::ended(&shown)) {
         context.events.tell(&reference(restore), &news).await;
     }
-    let key = format!("what {} needs", named(restore));
+    let key = format!("what {} needs", key(restore));
     if has_to_ask_again {
         return Ok(again.sooner(Again::After(context.delays.after_failure(&key))));
     }
