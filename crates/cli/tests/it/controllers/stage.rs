@@ -81,6 +81,8 @@ impl Stage {
             .args(options)
             .env("POD_NAMESPACE", "default")
             .env_remove("POD_NAME")
+            // Beside what it says by default: how long it waits when something has failed.
+            .env("STASH_LOG", "info,operator::delays=debug")
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
@@ -91,6 +93,14 @@ impl Stage {
     /// What all operators of this test have said.
     fn log(&self) -> std::path::PathBuf {
         self.scratch.join("operator.log")
+    }
+
+    /// The lines in which operators of this test told how long an object waits.
+    pub fn delays(&self, object: &str) -> Vec<String> {
+        let log = fs::read_to_string(self.log()).unwrap();
+        let object = object.replace("NAMESPACE", self.name());
+        let about = |line: &&str| line.contains("operator::delays") && line.contains(&object);
+        log.lines().filter(about).map(str::to_owned).collect()
     }
 
     /// Whether the operator has ended by itself, which the kubelet would answer with a new start.

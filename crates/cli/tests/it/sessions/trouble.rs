@@ -10,6 +10,7 @@ use testkit::cluster::wait_until;
 use super::scene::{Scene, claim};
 use crate::controllers::stage::{PATIENCE, Stage, condition};
 
+mod delays;
 mod refusals;
 mod restores;
 mod targets;
