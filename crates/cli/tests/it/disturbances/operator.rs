@@ -24,7 +24,7 @@ fn sessions_end_well_whenever_the_operator_is_killed() {
     let mut made = BTreeSet::new();
     let usual = Way::BOTH.map(|way| undisturbed(&site, way, &mut made));
     println!("undisturbed: {usual:?}");
-    let mut killed = 0;
+    let (mut killed, mut longest) = (0, Duration::ZERO);
     for number in 1.. {
         if killed == rounds {
             break;
@@ -37,6 +37,7 @@ fn sessions_end_well_whenever_the_operator_is_killed() {
         let absence = part_of(Duration::from_secs(3), &mut random);
         let name = format!("{}-{number}", way.invoker());
         site.start(way, &name);
+        let begun = Instant::now();
         thread::sleep(moment);
         site.scene.stage.kill_operator();
         let session = site.scene.session(&name);
@@ -49,11 +50,16 @@ fn sessions_end_well_whenever_the_operator_is_killed() {
         site.scene.stage.start_operator(&options);
         let started = Instant::now();
         made.insert(Site::snapshot_of(&site.succeeded(&name)));
+        longest = longest.max(begun.elapsed());
         println!(
             "{name}: killed after {moment:?} in phase {phase}, away for {absence:?}, over {:?} after {identity} began",
             started.elapsed()
         );
     }
+    println!(
+        "{killed} disturbed sessions, {} snapshots; the longest session took {longest:?}",
+        made.len()
+    );
     assert_eq!(site.snapshots(), made);
     site.assert_whole(&Way::BOTH);
     assert_nothing_stays(&site);
