@@ -112,6 +112,14 @@ impl Scene {
         self.end(name)
     }
 
+    /// A session that somebody else starts, when it is over.
+    fn end_of(&self, name: &str) -> Value {
+        wait_until(&format!("{name} is there"), PATIENCE, || {
+            self.stage.find(&format!("backupsession/{name}")).is_some()
+        });
+        self.end(name)
+    }
+
     /// A file of the application, by its container.
     fn file(&self, name: &str) -> String {
         let path = format!("/data/{name}");

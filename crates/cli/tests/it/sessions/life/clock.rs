@@ -31,10 +31,7 @@ fn schedules_fire_by_the_clock_of_their_zone_and_not_during_a_pause() {
 
     for invoker in ["minute", "zone"] {
         let name = format!("{invoker}-{}", minute.as_second());
-        wait_until("the session of the tick", PATIENCE, || {
-            scene.stage.find(&format!("backupsession/{name}")).is_some()
-        });
-        let session = scene.end(&name);
+        let session = scene.end_of(&name);
         assert_eq!(phase(&session), "Succeeded", "{session:#}");
         let created = time(&session["metadata"]["creationTimestamp"]);
         let late = created - minute.as_second();

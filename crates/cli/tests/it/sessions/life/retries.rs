@@ -1,6 +1,8 @@
 //! Sessions that fail and are repeated, and which sessions stay.
 
 use std::collections::BTreeSet;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 
 use super::*;
 
@@ -41,6 +43,38 @@ fn a_failed_session_is_repeated_after_its_delay_until_the_cause_is_gone() {
     assert_eq!(session["status"]["retried"], Value::Null);
     assert_eq!(scene.file("final"), "home-2 0\n");
     history(&scene, &third);
+}
+
+#[test]
+fn a_job_that_may_not_write_is_repeated_when_it_may() {
+    let Some(scene) = Scene::new("writable") else {
+        return;
+    };
+    scene.write("letter", "dear reader");
+    let allow = |claim, mode| {
+        let mode = Permissions::from_mode(mode);
+        fs::set_permissions(scene.volume(claim), mode).unwrap();
+    };
+    allow("files", 0o755);
+    allow("store", 0o700);
+    let ordinary = json!({ "securityContext": { "runAsUser": 65534, "runAsNonRoot": true } });
+    scene.configure(&json!({
+        "runtimeSettings": { "container": ordinary },
+        "retryConfig": { "maxRetry": 1, "delay": "4s" },
+    }));
+    scene.start("home-1", &json!({ "retryLeft": 1 }));
+    let failed = scene.end("home-1");
+    assert_eq!(phase(&failed), "Failed", "{failed:#}");
+    let initialised = condition(&failed, "BackendRepositoryInitialized");
+    assert_eq!(initialised["status"], "False", "{failed:#}");
+    let why = initialised["message"].as_str().unwrap();
+    assert!(why.contains("/safe") && why.contains("denied"), "{why}");
+    allow("store", 0o777);
+    let next = time(&failed["status"]["nextRetry"]);
+    let session = scene.end_of(&format!("home-{next}"));
+    assert_eq!(phase(&session), "Succeeded", "{session:#}");
+    assert_eq!(scene.dump("latest", "/stash-data/letter"), "dear reader");
+    scene.assert_free();
 }
 
 /// The session that repeats a failed one, as soon as it is there.
