@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use testkit::cluster::wait_until;
 
-use super::scene::{Scene, claim};
+use super::scene::{PASSWORD, Scene, claim};
 use crate::controllers::stage::{PATIENCE, Stage, condition};
 
+mod blocked;
 mod delays;
 mod refusals;
 mod restores;

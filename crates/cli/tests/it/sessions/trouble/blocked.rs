@@ -1,0 +1,120 @@
+//! Init containers that cannot restore: the application waits, and starts when they can or need not any more.
+
+use super::*;
+
+fn web() -> Value {
+    json!({
+        "ref": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "web" },
+        "volumeMounts": [{ "name": "data", "mountPath": "/data" }],
+        "paths": ["/data"],
+    })
+}
+
+impl Scene {
+    fn restore_web(&self, name: &str, rule: &Value) {
+        let mut target = web();
+        target.as_object_mut().unwrap().remove("paths");
+        target["rules"] = json!([rule]);
+        self.stage.apply(&json!({
+            "apiVersion": "stash.appscode.com/v1beta1", "kind": "RestoreSession",
+            "metadata": { "name": name },
+            "spec": { "repository": { "name": "repo" }, "target": target },
+        }));
+    }
+
+    /// The one Pod of the workload, when there is only one.
+    fn pod(&self) -> Option<Value> {
+        let pods = self
+            .stage
+            .kubectl(&["get", "pods", "--selector=app=web", "--output=json"]);
+        let pods: Value = serde_json::from_str(&pods).unwrap();
+        match pods["items"].as_array().unwrap().as_slice() {
+            [pod] => Some(pod.clone()),
+            _ => None,
+        }
+    }
+
+    /// The restore says that it failed and is tried again, and the application waits meanwhile.
+    fn is_blocked(&self, restore: &str, why: &str) {
+        let object = format!("restoresession/{restore}");
+        self.warns(&object, why);
+        self.warns(&object, "it is tried again until it succeeds");
+        let pod = self.pod().unwrap();
+        assert!(pod["status"]["initContainerStatuses"][0]["state"]["running"].is_object());
+        for container in pod["status"]["containerStatuses"].as_array().unwrap() {
+            assert!(container["state"]["waiting"].is_object(), "{pod:#}");
+            assert_eq!(container["restartCount"], 0, "{pod:#}");
+        }
+    }
+
+    /// The application runs, and what was to be restored or not is as it should be.
+    fn runs_with(&self, files: &str) {
+        wait_until("the application runs", PATIENCE, || {
+            let Some(pod) = self.pod() else { return false };
+            let is_gone = pod["metadata"]["deletionTimestamp"].is_string();
+            let containers = pod["status"]["containerStatuses"].as_array();
+            !is_gone
+                && containers.is_some_and(|it| {
+                    !it.is_empty() && it.iter().all(|it| it["state"]["running"].is_object())
+                })
+        });
+        let listed = self
+            .stage
+            .namespace()
+            .exec("deployment/web", "web", &["ls", "/data"]);
+        assert_eq!(listed.trim(), files);
+    }
+
+    fn lose_the_files(&self) {
+        let command = ["sh", "-c", "rm -r /data/*"];
+        self.stage
+            .namespace()
+            .exec("deployment/web", "web", &command);
+    }
+}
+
+#[test]
+fn an_application_waits_for_its_restore_until_that_works_or_is_given_up() {
+    let Some(mut scene) = Stage::new("blocked", &[]).and_then(Scene::anywhere) else {
+        return;
+    };
+    scene.write("letter", "dear reader");
+    scene.deploy();
+    scene.configuration("home", "repo", &json!({ "target": web() }));
+    scene.heals("bc/home", "StashSidecarInjected");
+    scene.succeed("home", "home-1");
+    scene.lose_the_files();
+
+    // A password that does not open the repository is told, and when it is corrected the restore goes on.
+    let password = |scene: &Scene, text: &str| {
+        let patch = json!({ "stringData": { "RESTIC_PASSWORD": text } });
+        scene.stage.merge("secret/keys", &patch.to_string());
+    };
+    password(&scene, "wrong");
+    scene.restore_web("back", &json!({ "paths": ["/data"] }));
+    scene.is_blocked(
+        "back",
+        "put its password into RESTIC_PASSWORD of the Secret",
+    );
+    password(&scene, PASSWORD);
+    scene.phase("restoresession/back", "Succeeded");
+    scene.runs_with("letter");
+
+    // A restore that can never work holds the application back until somebody deletes it.
+    scene.lose_the_files();
+    scene.restore_web("never", &json!({ "snapshots": ["0123abcd"] }));
+    scene.is_blocked("never", "no snapshot matches");
+    scene.stage.kubectl(&["delete", "restoresession", "never"]);
+    scene.runs_with("");
+
+    // So it is when nobody is there to see the deletion.
+    scene.restore_web("again", &json!({ "snapshots": ["0123abcd"] }));
+    scene.is_blocked("again", "no snapshot matches");
+    scene.stage.kill_operator();
+    scene.stage.kubectl(&["delete", "restoresession", "again"]);
+    scene.stage.start_operator(&[]);
+    scene.runs_with("");
+    scene.restore_web("last", &json!({ "paths": ["/data"] }));
+    scene.phase("restoresession/last", "Succeeded");
+    scene.runs_with("letter");
+}
