@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use api::conditions::{Condition, ConditionStatus, condition_type, reason, set_condition};
+use api::conditions::{
+    Condition, ConditionStatus, condition_type, find_condition, reason, set_condition,
+};
 use api::duration::GoDuration;
 use api::secret::BackendSettings;
 use api::v1beta1::{HostRestorePhase, HostRestoreStats, RestoreSessionSpec, RestoreSessionStatus};
@@ -243,9 +245,8 @@ impl Progressing<'_> {
                 "the restore did not complete within its timeOut and was stopped",
             );
         }
-        if self.is_final(outcome.is_err()) {
-            self.post_hook(outcome.as_ref().err().map(String::as_str))
-                .await;
+        if let Some(has_failed) = session::hooks::restore_result(&self.status, !self.is_last) {
+            self.post_hook(has_failed).await;
         }
         outcome
     }
@@ -281,13 +282,6 @@ impl Progressing<'_> {
         }
     }
 
-    /// Whether all hosts have their result now, so that the post hook is due.
-    fn is_final(&self, has_failed: bool) -> bool {
-        let total = i64::from(self.status.total_hosts.unwrap_or(1));
-        let reported = i64::try_from(self.status.stats.len()).unwrap_or(i64::MAX);
-        (!has_failed || self.is_last) && reported >= total
-    }
-
     /// Ends the session, where this process is all of it.
     async fn close(&mut self) {
         self.set(
@@ -304,7 +298,8 @@ impl Progressing<'_> {
         self.report().await;
     }
 
-    async fn post_hook(&mut self, failure: Option<&str>) {
+    /// Runs once, by its policy, for the result of all hosts (decision 11).
+    async fn post_hook(&mut self, has_failed: bool) {
         let Some(hook) = self
             .run
             .spec
@@ -314,12 +309,14 @@ impl Progressing<'_> {
         else {
             return;
         };
-        if self.stop.is_interrupted() {
+        let type_ = condition_type::POST_RESTORE_HOOK_EXECUTION_SUCCEEDED;
+        let is_done = find_condition(&self.status.conditions, type_).is_some();
+        if is_done || self.stop.is_interrupted() {
             return;
         }
-        if !session::hooks::runs_after_restore(hook.execution_policy, failure.is_some()) {
+        if !session::hooks::runs_after_restore(hook.execution_policy, has_failed) {
             self.set(
-                condition_type::POST_RESTORE_HOOK_EXECUTION_SUCCEEDED,
+                type_,
                 ConditionStatus::True,
                 reason::SUCCESSFULLY_EXECUTED_POST_RESTORE_HOOK,
                 format!(
@@ -329,12 +326,10 @@ impl Progressing<'_> {
             );
             return;
         }
-        let phase = if failure.is_some() {
-            "Failed"
-        } else {
-            "Succeeded"
-        };
-        let data = self.hook_data(phase, failure.unwrap_or_default());
+        let phase = if has_failed { "Failed" } else { "Succeeded" };
+        let hosts = self.status.stats.iter();
+        let errors: Vec<String> = hosts.filter_map(|host| host.error.clone()).collect();
+        let data = self.hook_data(phase, &errors.join("; "));
         self.reporter.step("Running the post-restore hook");
         let grace = self.stop.with_grace(hooks::GRACE);
         match hooks::run(
@@ -347,7 +342,7 @@ impl Progressing<'_> {
         .await
         {
             Ok(()) => self.set(
-                condition_type::POST_RESTORE_HOOK_EXECUTION_SUCCEEDED,
+                type_,
                 ConditionStatus::True,
                 reason::SUCCESSFULLY_EXECUTED_POST_RESTORE_HOOK,
                 "the post-restore hook has run",
@@ -355,7 +350,7 @@ impl Progressing<'_> {
             Err(error) => {
                 let message = chain(&error);
                 self.set(
-                    condition_type::POST_RESTORE_HOOK_EXECUTION_SUCCEEDED,
+                    type_,
                     ConditionStatus::False,
                     reason::FAILED_TO_EXECUTE_POST_RESTORE_HOOK,
                     message.clone(),

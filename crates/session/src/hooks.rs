@@ -1,6 +1,9 @@
 //! Which hooks run and what their templates see (reference 3.10, decision 11).
 
-use api::v1beta1::{BackupPostHookPolicy, RestorePostHookPolicy, TargetRef};
+use api::v1beta1::{
+    BackupPostHookPolicy, HostRestorePhase, HostRestoreStats, RestoreHooks, RestorePostHookPolicy,
+    RestoreSessionStatus, TargetRef,
+};
 use serde_json::{Value, json};
 
 /// Whether the post-backup hook runs. `has_failed` is the final result of all hosts of the target.
@@ -24,6 +27,22 @@ pub const fn runs_after_restore(policy: RestorePostHookPolicy, has_failed: bool)
         RestorePostHookPolicy::OnSuccess => !has_failed,
         RestorePostHookPolicy::OnFailure => has_failed,
     }
+}
+
+/// Whether the Jobs of a restore take turns: the last of them runs a hook for all, and has to know what became of the
+/// others.
+pub fn restores_take_turns(hooks: Option<&RestoreHooks>, total_hosts: i32) -> bool {
+    total_hosts > 1 && hooks.is_some_and(|hooks| hooks.post_restore.is_some())
+}
+
+/// What becomes of the post-restore hook when a host has reported: `None` when it is not due yet, else whether the
+/// restore has failed. What `is_tried_again` until it succeeds is over when all hosts have their data.
+pub fn restore_result(status: &RestoreSessionStatus, is_tried_again: bool) -> Option<bool> {
+    let total = i64::from(status.total_hosts.unwrap_or(1));
+    let reported = i64::try_from(status.stats.len()).unwrap_or(i64::MAX);
+    let is_good = |host: &HostRestoreStats| host.phase == Some(HostRestorePhase::Succeeded);
+    let has_failed = !status.stats.iter().all(is_good);
+    (reported >= total && !(has_failed && is_tried_again)).then_some(has_failed)
 }
 
 /// What the templates of a hook see.
@@ -95,6 +114,37 @@ mod tests {
         }
         assert!(!runs_after_restore(RestorePostHookPolicy::OnSuccess, true));
         assert!(runs_after_restore(RestorePostHookPolicy::OnFailure, true));
+    }
+
+    #[test]
+    fn a_restore_has_its_result_when_all_hosts_have_theirs() {
+        let status = |phases: &[HostRestorePhase]| RestoreSessionStatus {
+            total_hosts: Some(2),
+            stats: phases
+                .iter()
+                .map(|phase| HostRestoreStats {
+                    phase: Some(*phase),
+                    ..HostRestoreStats::default()
+                })
+                .collect(),
+            ..RestoreSessionStatus::default()
+        };
+        let (good, bad) = (HostRestorePhase::Succeeded, HostRestorePhase::Failed);
+        assert_eq!(restore_result(&status(&[good]), false), None);
+        assert_eq!(restore_result(&status(&[good, good]), false), Some(false));
+        assert_eq!(restore_result(&status(&[bad, good]), false), Some(true));
+        assert_eq!(restore_result(&status(&[bad, good]), true), None);
+        assert_eq!(restore_result(&status(&[good, good]), true), Some(false));
+    }
+
+    #[test]
+    fn only_several_jobs_with_a_hook_at_the_end_take_turns() {
+        let hook = json!({"postRestore": {"exec": {"command": ["true"]}}});
+        let hooks: RestoreHooks = serde_json::from_value(hook).unwrap();
+        assert!(restores_take_turns(Some(&hooks), 2));
+        assert!(!restores_take_turns(Some(&hooks), 1));
+        assert!(!restores_take_turns(Some(&RestoreHooks::default()), 2));
+        assert!(!restores_take_turns(None, 2));
     }
 
     #[test]

@@ -96,6 +96,18 @@ pub fn restore_lease(target: &TargetRef) -> String {
     lease(target, "restore")
 }
 
+/// The Lease by which the Jobs of one restore take turns: `lock-restoresession-<name>-restore`.
+pub fn restore_jobs_lease(restore: &str) -> String {
+    lease(
+        &TargetRef {
+            kind: "RestoreSession".to_owned(),
+            name: restore.to_owned(),
+            ..TargetRef::default()
+        },
+        "restore",
+    )
+}
+
 fn lease(target: &TargetRef, what: &str) -> String {
     let name = format!(
         "lock-{}-{}-{what}",

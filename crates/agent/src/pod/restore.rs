@@ -8,6 +8,7 @@ use api::conditions::{Condition, condition_type as types, find_condition};
 use api::v1beta1::{RestoreSession, RestoreSessionStatus, TargetRef};
 use jiff::Timestamp;
 use kube_runtime::watcher;
+use session::hooks::restores_take_turns;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -201,8 +202,7 @@ impl Work<'_> {
         let stop = Arc::new(Stop::new(&interrupted, self.time_left()));
         let _guard = self.guard(&stop, &interrupted);
         let mut turn = None;
-        if let (true, Some(target)) = (self.is_init, self.reference()) {
-            let name = session::names::restore_lease(target);
+        if let Some(name) = self.lease() {
             turn = lease::take(self.agent, &name, stop.token()).await;
             if turn.is_none() {
                 return Ok(Tried::Interrupted);
@@ -213,6 +213,16 @@ impl Work<'_> {
             turn.release().await;
         }
         tried
+    }
+
+    /// The Lease of those who take turns.
+    fn lease(&self) -> Option<String> {
+        if self.is_init {
+            return self.reference().map(session::names::restore_lease);
+        }
+        let total = self.status().total_hosts.unwrap_or(1);
+        let takes_turns = restores_take_turns(self.session.spec.hooks.as_ref(), total);
+        takes_turns.then(|| session::names::restore_jobs_lease(&self.id.name))
     }
 
     /// A Job whose session is over does not wait for another one.

@@ -205,7 +205,7 @@ fn late(case: &Case<'_>, mut status: RestoreSessionStatus) -> Plan {
         ),
     );
     // What was restored in time stays restored.
-    if !watch::has_all(&status) {
+    if !watch::is_whole(&status) {
         set_condition(&mut status.conditions, condition, case.now);
     }
     let plan = watch::conclude(case, status, Again::OnChange);

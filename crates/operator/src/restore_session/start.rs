@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use api::conditions::{Condition, ConditionStatus, condition_type as types, reason, set_condition};
 use api::k8s_openapi::api::batch::v1::Job;
+use api::k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use api::k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use api::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use api::v1alpha1::Repository;
 use api::v1beta1::{RestoreSessionStatus, RestoreTarget};
 use kube_client::{Resource, ResourceExt};
+use session::hooks::restores_take_turns;
 use session::labels::{self, Component};
 use session::{host, names};
 
@@ -162,6 +165,8 @@ fn by_jobs(case: &Case<'_>, mut status: RestoreSessionStatus, repository: &Repos
                 jobs => format!("the work is done by {} Jobs", jobs.len()),
             };
             status.total_hosts = i32::try_from(jobs.len()).ok();
+            let lease = jobs_lease(case, status.total_hosts.unwrap_or(i32::MAX));
+            let lease_name = lease.as_ref().map(ResourceExt::name_any);
             let made = Condition::new(
                 types::RESTORE_JOB_CREATED,
                 ConditionStatus::True,
@@ -172,8 +177,8 @@ fn by_jobs(case: &Case<'_>, mut status: RestoreSessionStatus, repository: &Repos
             set(case, &mut status, ensured(message));
             Plan {
                 preparation: Some(Box::new(Preparation {
-                    access: access(case, repository, Account::of_jobs(settings), None),
-                    lease: None,
+                    access: access(case, repository, Account::of_jobs(settings), lease_name),
+                    lease,
                     claims,
                     jobs,
                 })),
@@ -182,6 +187,24 @@ fn by_jobs(case: &Case<'_>, mut status: RestoreSessionStatus, repository: &Repos
         }
         Err(why) => refused(case, status, &why),
     }
+}
+
+/// By what Jobs take turns, where they do.
+fn jobs_lease(case: &Case<'_>, total: i32) -> Option<Lease> {
+    let takes_turns = restores_take_turns(case.restore.spec.hooks.as_ref(), total);
+    takes_turns.then(|| Lease {
+        metadata: ObjectMeta {
+            name: Some(names::restore_jobs_lease(&case.restore.name_any())),
+            namespace: case.restore.namespace(),
+            labels: Some([(labels::MANAGED_BY.to_owned(), labels::MANAGER.to_owned())].into()),
+            owner_references: case
+                .restore
+                .controller_owner_ref(&())
+                .map(|owner| vec![owner]),
+            ..ObjectMeta::default()
+        },
+        spec: Some(LeaseSpec::default()),
+    })
 }
 
 /// The Jobs cannot be made yet.

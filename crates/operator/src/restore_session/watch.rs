@@ -39,6 +39,12 @@ pub fn has_all(status: &RestoreSessionStatus) -> bool {
     i64::try_from(status.stats.len()).unwrap_or(i64::MAX) >= total
 }
 
+/// Whether every host has its data.
+pub fn is_whole(status: &RestoreSessionStatus) -> bool {
+    let is_good = |host: &HostRestoreStats| host.phase == Some(HostRestorePhase::Succeeded);
+    has_all(status) && status.stats.iter().all(is_good)
+}
+
 /// Says whether it is completed, once it is known.
 pub fn conclude(case: &Case<'_>, mut status: RestoreSessionStatus, again: Again) -> Plan {
     let failed: Vec<&str> = status

@@ -320,6 +320,31 @@ fn a_restore_that_takes_too_long_fails_and_its_jobs_end() {
     insta::assert_snapshot!(end(&running, &late));
     let in_time = after(&new, &started, &hosts(&[("host-0", "Succeeded")]));
     assert_eq!(phase_of(&decide(&in_time, &seen, 3600)), Phase::Succeeded);
+    // The agent stops at the deadline as well, and may be the first to say so.
+    let stopped = after(&new, &started, &hosts(&[("host-0", "Failed")]));
+    let stopped = decide(&stopped, &seen, 3600);
+    assert_eq!(phase_of(&stopped), Phase::Failed);
+    let status = stopped.status.as_ref().unwrap();
+    assert!(holds(status, types::DEADLINE_EXCEEDED));
+}
+
+#[test]
+fn several_jobs_take_turns_where_the_last_one_runs_a_hook_for_all() {
+    let mut seen = seen();
+    seen.target = Target::NotAsked;
+    let without = decide(&templates(), &seen, 1).preparation.unwrap();
+    assert_eq!(without.lease, None);
+    let mut with = templates();
+    with.spec.hooks = serde_json::from_value(json!({
+        "postRestore": { "httpGet": { "host": "chat", "port": 80 } },
+    }))
+    .unwrap();
+    let with = decide(&with, &seen, 1).preparation.unwrap();
+    let lease = with.lease.unwrap().name_any();
+    assert_eq!(lease, "lock-restoresession-back-restore");
+    let rules = with.access.role.rules.unwrap();
+    let names = rules.into_iter().filter_map(|rule| rule.resource_names);
+    assert!(names.flatten().any(|name| name == lease));
 }
 
 #[test]
