@@ -14,7 +14,9 @@ fn hooks_run_around_a_restore_and_keep_it_from_what_is_not_ready() {
     assert_eq!(phase(&scene.end("home-1")), "Succeeded");
     by_a_job(&scene);
     fails_before(&scene);
-    by_an_init_container(&scene);
+    let address = gate(&scene);
+    by_an_init_container(&scene, &address);
+    by_several_jobs(&scene, &address);
 }
 
 fn assert_restore_says(restore: &Value, type_: &str, status: &str, texts: &[&str]) {
@@ -80,20 +82,8 @@ fn fails_before(scene: &Scene) {
 }
 
 /// The Pods wait until the hook passes: it asks another Pod whether all is ready.
-fn by_an_init_container(scene: &Scene) {
+fn by_an_init_container(scene: &Scene, address: &str) {
     let namespace = scene.stage.namespace();
-    scene.stage.apply(&json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "gate" },
-        "spec": {
-            "terminationGracePeriodSeconds": 1,
-            "containers": [{
-                "name": "gate", "image": scene.stage.cluster().busybox(),
-                "command": ["sh", "-c", "mkdir /tmp/www; exec httpd -f -p 8080 -h /tmp/www"],
-            }],
-        },
-    }));
-    namespace.wait_for_condition("pod/gate", "Ready", PATIENCE);
-    let address = scene.stage.get("pod/gate")["status"]["podIP"].clone();
     let hooks = json!({
         "preRestore": { "httpGet": { "host": address, "path": "/open", "port": 8080 } },
         "postRestore": {
@@ -122,4 +112,88 @@ fn by_an_init_container(scene: &Scene) {
     assert_restore_says(&restored, AFTER, "True", &["left out", "OnFailure"]);
     scene.rolled_out();
     assert_eq!(scene.file("letter"), "dear reader\n");
+}
+
+/// A Pod beside all others, which says whether it is open and keeps what is posted to it.
+const GATE: &str = r"
+mkdir -p /tmp/www/cgi-bin
+cat > /tmp/www/cgi-bin/note <<'.'
+#!/bin/sh
+cat >> /tmp/www/notes
+printf 'Content-Type: text/plain\r\n\r\nnoted\n'
+.
+chmod 755 /tmp/www/cgi-bin/note
+exec httpd -f -p 8080 -h /tmp/www
+";
+
+fn gate(scene: &Scene) -> String {
+    let namespace = scene.stage.namespace();
+    scene.stage.apply(&json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "gate" },
+        "spec": {
+            "terminationGracePeriodSeconds": 1,
+            "containers": [{
+                "name": "gate", "image": scene.stage.cluster().busybox(),
+                "command": ["sh", "-c", GATE],
+            }],
+        },
+    }));
+    namespace.wait_for_condition("pod/gate", "Ready", PATIENCE);
+    let pod = scene.stage.get("pod/gate");
+    pod["status"]["podIP"].as_str().unwrap().to_owned()
+}
+
+/// The last of several Jobs runs the hook for all of them, once, for what became of all.
+fn by_several_jobs(scene: &Scene, address: &str) {
+    let from = |host: &str, snapshot: &str| json!({ "targetHosts": [host], "sourceHost": "host-0", "snapshots": [snapshot] });
+    let notes = || {
+        let namespace = scene.stage.namespace();
+        namespace.exec("gate", "", &["cat", "/tmp/www/notes"])
+    };
+    for (name, second, policy, phase_of_all, noted) in [
+        ("back-5", "latest", "OnSuccess", "Succeeded", "Succeeded;"),
+        (
+            "back-6",
+            "0000beef",
+            "OnFailure",
+            "Failed",
+            "Succeeded;Failed;",
+        ),
+        (
+            "back-7",
+            "0000beef",
+            "OnSuccess",
+            "Failed",
+            "Succeeded;Failed;",
+        ),
+    ] {
+        let target = json!({
+            "replicas": 2,
+            "volumeMounts": [{ "name": name, "mountPath": "/data" }],
+            "volumeClaimTemplates": [{
+                "metadata": { "name": format!("{name}-${{POD_ORDINAL}}") },
+                "spec": claim("any")["spec"],
+            }],
+            "rules": [from("host-0", "latest"), from("host-1", second)],
+        });
+        let hooks = json!({ "postRestore": {
+            "executionPolicy": policy,
+            "httpPost": {
+                "host": address, "path": "/cgi-bin/note", "port": 8080,
+                "body": "{{ .Status.Phase }};",
+            },
+        } });
+        scene.restore(name, &json!({ "target": target, "hooks": hooks }));
+        let restore = scene.end_of_restore(name);
+        assert_eq!(phase(&restore), phase_of_all, "{restore:#}");
+        assert_eq!(notes(), noted, "{name}");
+        let text = if name == "back-7" {
+            "left out"
+        } else {
+            "has run"
+        };
+        assert_restore_says(&restore, AFTER, "True", &[text]);
+        let letter = scene.read(&format!("{name}-0"), "letter");
+        assert_eq!(letter, "dear reader\n");
+    }
 }
