@@ -28,6 +28,12 @@ pub struct WebhookOptions {
     pub service: String,
     /// Where the API server finds it instead, when the operator runs outside the cluster: `https://HOST:PORT`.
     pub url: Option<String>,
+    /// How long the API server waits for an answer before it goes on without.
+    pub timeout_seconds: u8,
+    /// Namespaces whose workloads are not sent, besides the operator's own.
+    pub excluded_namespaces: Vec<String>,
+    /// Name of the ClusterRole with which the configurations are removed.
+    pub owner: Option<String>,
 }
 
 /// What the operator is told at its start.

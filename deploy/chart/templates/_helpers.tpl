@@ -1,5 +1,7 @@
 {{- define "stash.name" -}}
-{{- if contains "stash" .Release.Name -}}
+{{- if .Values.fullnameOverride -}}
+{{ .Values.fullnameOverride | trunc 50 | trimSuffix "-" }}
+{{- else if contains "stash" .Release.Name -}}
 {{ .Release.Name | trunc 50 | trimSuffix "-" }}
 {{- else -}}
 {{ printf "%s-stash" .Release.Name | trunc 50 | trimSuffix "-" }}
@@ -27,4 +29,8 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{ include "stash.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}

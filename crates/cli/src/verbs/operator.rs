@@ -41,6 +41,20 @@ pub struct OperatorArguments {
     /// Where the API server finds the webhooks of an operator that runs outside the cluster, as `https://HOST:PORT`
     #[arg(long, value_name = "URL")]
     webhook_url: Option<String>,
+    /// Seconds that the API server waits for the webhooks before it goes on without
+    #[arg(long, default_value_t = 5, value_name = "SECONDS", value_parser = clap::value_parser!(u8).range(1..=30))]
+    webhook_timeout: u8,
+    /// Namespaces whose workloads are not sent to the webhooks, besides the operator's own
+    #[arg(
+        long,
+        default_value = "kube-system,kube-public,kube-node-lease",
+        value_delimiter = ',',
+        value_name = "NAMES"
+    )]
+    webhook_excluded_namespaces: Vec<String>,
+    /// ClusterRole with which the configurations of the webhooks are removed; without it they are left behind
+    #[arg(long, value_name = "NAME")]
+    webhook_owner: Option<String>,
     /// Work without waiting to lead; only where no other operator can be running
     #[arg(long)]
     no_leader_election: bool,
@@ -74,6 +88,13 @@ pub async fn run(context: &Context, arguments: OperatorArguments) -> Result<Outc
             address: any(arguments.webhook_port),
             service: arguments.webhook_service,
             url: arguments.webhook_url,
+            timeout_seconds: arguments.webhook_timeout,
+            excluded_namespaces: arguments
+                .webhook_excluded_namespaces
+                .into_iter()
+                .filter(|name| !name.is_empty())
+                .collect(),
+            owner: arguments.webhook_owner,
         }),
     };
     operator::run(client, options, context.cancel.clone()).await?;

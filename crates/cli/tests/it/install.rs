@@ -14,6 +14,7 @@ use crate::share::Share;
 
 mod chart;
 mod plain;
+mod values;
 
 /// The cluster, alone and without an installation; what is installed is removed at the end.
 struct Site {
@@ -86,8 +87,9 @@ impl Site {
         ]);
     }
 
-    /// Applies the examples as they are, but for what this cluster has: another image, and a namespace of the test.
-    fn backs_up_and_restores(&self) {
+    /// Applies the examples as they are, but for what this cluster has: another image, and a namespace of the test,
+    /// in which they stay.
+    fn backs_up_and_restores(&self) -> Namespace {
         let namespace = self.cluster.create_namespace("installed");
         let folder = self.scratch.join("backup").display().to_string();
         let apply = |name: &str| {
@@ -143,6 +145,31 @@ impl Site {
         end("restoresession/notes-restore");
         namespace.wait_for_rollout("deployment/notes", PATIENCE);
         assert_eq!(sums(), before);
+        namespace
+    }
+
+    /// What the operator wrote for the whole cluster goes by itself when it was removed; objects of users stay.
+    fn wait_until_only_definitions_are_left(&self, kept: &Namespace) {
+        wait_until("the webhooks are gone", PATIENCE, || {
+            let kinds = "validatingwebhookconfigurations,mutatingwebhookconfigurations";
+            let names = self.cluster.kubectl(&["get", kinds, "--output", "name"]);
+            !names.contains("stash")
+        });
+        for kind in ["clusterroles", "clusterrolebindings"] {
+            let names = self.cluster.kubectl(&["get", kind, "--output", "name"]);
+            assert!(!names.contains("stash"), "{names}");
+        }
+        assert_eq!(self.definitions().len(), 9);
+        for resource in [
+            "backupconfiguration/notes-backup",
+            "restoresession/notes-restore",
+        ] {
+            let object = kept.get(resource).expect(resource);
+            assert!(
+                object["metadata"]["deletionTimestamp"].is_null(),
+                "{object:#}"
+            );
+        }
     }
 
     fn write(&self, name: &str, content: &Value) -> PathBuf {

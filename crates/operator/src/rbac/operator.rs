@@ -132,6 +132,8 @@ fn workload_rules() -> Vec<PolicyRule> {
             ],
             &["get", "list", "watch", "create", "update", "patch"],
         ),
+        // Its own, to own the configurations of its webhooks.
+        rule("rbac.authorization.k8s.io", &["clusterroles"], &["get"]),
     ]
 }
 

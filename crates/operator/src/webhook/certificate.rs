@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use api::k8s_openapi::ByteString;
 use api::k8s_openapi::api::core::v1::Secret;
-use api::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use api::k8s_openapi::api::rbac::v1::ClusterRole;
+use api::k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use jiff::Timestamp;
 use kube_client::api::{Patch, PatchParams, PostParams};
 use kube_client::{Api, Resource, ResourceExt};
@@ -133,9 +134,29 @@ async fn once(
     }
     install(resolver, &after)?;
     let authority = after.authority.as_str();
-    apply(context, &mutating(options, namespace, authority)).await?;
-    apply(context, &validating(options, namespace, authority)).await?;
+    let owners = owners(context, options).await?;
+    let mut mutating = mutating(options, namespace, authority);
+    mutating.metadata.owner_references.clone_from(&owners);
+    apply(context, &mutating).await?;
+    let mut validating = validating(options, namespace, authority);
+    validating.metadata.owner_references = owners;
+    apply(context, &validating).await?;
     Ok(())
+}
+
+/// With what the configurations are removed. Without it they are not written: it may just have gone.
+async fn owners(
+    context: &Context,
+    options: &WebhookOptions,
+) -> Result<Option<Vec<OwnerReference>>, ReconcileError> {
+    let Some(name) = &options.owner else {
+        return Ok(None);
+    };
+    let owner = Api::<ClusterRole>::all(context.client())
+        .get(name)
+        .await
+        .map_err(ReconcileError::api("read", format!("ClusterRole {name}")))?;
+    Ok(owner.owner_ref(&()).map(|it| vec![it]))
 }
 
 fn install(resolver: &Resolver, kept: &Kept) -> Result<(), CertificateError> {

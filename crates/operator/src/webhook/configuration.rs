@@ -18,8 +18,6 @@ pub const MUTATE_PATH: &str = "/mutate";
 pub const VALIDATE_PATH: &str = "/validate";
 /// Name of both configurations.
 pub const NAME: &str = "stash.appscode.com";
-/// How long the API server waits for us before it goes on without.
-const TIMEOUT_SECONDS: i32 = 5;
 /// The label with the name of each namespace, which Kubernetes sets.
 const NAMESPACE_LABEL: &str = "kubernetes.io/metadata.name";
 /// ReplicaSets that a Deployment makes are none of our business, and there are many.
@@ -41,7 +39,7 @@ pub fn mutating(
         namespace_selector: Some(selector(options, namespace)),
         rules: Some(rules),
         side_effects: "None".to_owned(),
-        timeout_seconds: Some(TIMEOUT_SECONDS),
+        timeout_seconds: Some(options.timeout_seconds.into()),
         ..MutatingWebhook::default()
     };
     let workloads = vec![
@@ -88,7 +86,7 @@ pub fn validating(
                 &["backupconfigurations", "restoresessions"],
             )]),
             side_effects: "None".to_owned(),
-            timeout_seconds: Some(TIMEOUT_SECONDS),
+            timeout_seconds: Some(options.timeout_seconds.into()),
             ..ValidatingWebhook::default()
         }]),
     }
@@ -135,18 +133,71 @@ fn client(
     }
 }
 
-/// The cluster's own namespaces do without us, and so does the one with the operator's own Deployment.
+/// Some namespaces do without us, such as the cluster's own, and so does the one with the operator's own Deployment.
 fn selector(options: &WebhookOptions, namespace: &str) -> LabelSelector {
-    let mut without = vec!["kube-system".to_owned(), "kube-node-lease".to_owned()];
-    if options.url.is_none() {
+    let mut without = options.excluded_namespaces.clone();
+    if options.url.is_none() && !without.iter().any(|it| it == namespace) {
         without.push(namespace.to_owned());
     }
+    // An empty list of names would be refused; an empty selector selects all.
+    let requirement = (!without.is_empty()).then(|| LabelSelectorRequirement {
+        key: NAMESPACE_LABEL.to_owned(),
+        operator: "NotIn".to_owned(),
+        values: Some(without),
+    });
     LabelSelector {
-        match_expressions: Some(vec![LabelSelectorRequirement {
-            key: NAMESPACE_LABEL.to_owned(),
-            operator: "NotIn".to_owned(),
-            values: Some(without),
-        }]),
+        match_expressions: requirement.map(|it| vec![it]),
         match_labels: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use super::*;
+
+    fn options(excluded: &[&str]) -> WebhookOptions {
+        WebhookOptions {
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8443)),
+            service: "stash-webhook".to_owned(),
+            url: None,
+            timeout_seconds: 7,
+            excluded_namespaces: excluded.iter().map(|&name| name.to_owned()).collect(),
+            owner: None,
+        }
+    }
+
+    fn excluded(options: &WebhookOptions) -> Option<Vec<String>> {
+        let selector = selector(options, "stash");
+        selector.match_expressions?.pop()?.values
+    }
+
+    #[test]
+    fn the_operators_own_deployment_never_waits_for_its_webhooks() {
+        let both = excluded(&options(&["kube-system"])).unwrap();
+        assert_eq!(both, ["kube-system", "stash"]);
+        assert_eq!(excluded(&options(&[])).unwrap(), ["stash"]);
+        assert_eq!(excluded(&options(&["stash"])).unwrap(), ["stash"]);
+    }
+
+    #[test]
+    fn an_operator_outside_of_the_cluster_may_exclude_nothing() {
+        let mut options = options(&[]);
+        options.url = Some("https://127.0.0.1:8443".to_owned());
+        assert_eq!(excluded(&options), None);
+    }
+
+    #[test]
+    fn every_webhook_waits_as_long_as_was_said() {
+        let options = options(&[]);
+        let mutating = mutating(&options, "stash", "ca").webhooks.unwrap();
+        let validating = validating(&options, "stash", "ca").webhooks.unwrap();
+        let mut times = mutating
+            .iter()
+            .map(|it| it.timeout_seconds)
+            .collect::<Vec<_>>();
+        times.extend(validating.iter().map(|it| it.timeout_seconds));
+        assert_eq!(times, [Some(7); 3]);
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Output;
 
 use serde_json::{Value, json};
-use testkit::cluster::wait_for;
+use testkit::cluster::{wait_for, wait_until};
 
 use super::{Site, root};
 use crate::controllers::stage::PATIENCE;
@@ -56,12 +56,16 @@ fn the_chart_is_installed_upgraded_and_removed_without_a_trace_but_the_definitio
     succeed(&helm(&site, program, &["lint", &chart], &values(json!({}))));
     succeed(&helm(&site, program, &install, &values(json!({}))));
     site.wait_for_operator();
-    site.backs_up_and_restores();
+    let namespace = site.backs_up_and_restores();
 
     // Two operators: the second one takes over where the first one goes.
-    let two = values(json!({ "replicas": 2, "operator": { "logLevel": "debug" } }));
+    let two = values(json!({
+        "replicas": 2, "operator": { "logLevel": "debug" }, "commonLabels": { "team": "storage" },
+        "webhook": { "timeoutSeconds": 7, "excludedNamespaces": ["kube-system", "elsewhere"] },
+    }));
     succeed(&helm(&site, program, &install, &two));
     site.wait_for_operator();
+    assert_what_was_set_is_true(&site);
     let leader = || {
         let lease = site.cluster.get("stash", "lease/stash-operator")?;
         let holder = lease["spec"]["holderIdentity"].as_str()?;
@@ -79,11 +83,35 @@ fn the_chart_is_installed_upgraded_and_removed_without_a_trace_but_the_definitio
     let remove = ["uninstall", "stash", "--namespace=stash", "--wait"];
     let output = site.cluster.command(program).args(remove).output().unwrap();
     succeed(&output);
-    assert_eq!(site.definitions().len(), 9);
-    for kind in ["clusterroles", "clusterrolebindings"] {
-        let names = site.cluster.kubectl(&["get", kind, "--output", "name"]);
-        assert!(!names.contains("stash"), "{names}");
-    }
+    site.wait_until_only_definitions_are_left(&namespace);
+}
+
+/// The values of the two operators, as they arrive in the cluster.
+fn assert_what_was_set_is_true(site: &Site) {
+    let resource = "validatingwebhookconfiguration/stash.appscode.com";
+    wait_until("the webhooks are as the values say", PATIENCE, || {
+        let webhook = site.cluster.get("stash", resource).unwrap()["webhooks"][0].clone();
+        webhook["timeoutSeconds"] == 7
+    });
+    let resource = "mutatingwebhookconfiguration/stash.appscode.com";
+    wait_until("the namespaces are as the values say", PATIENCE, || {
+        let webhooks = site.cluster.get("stash", resource).unwrap()["webhooks"].to_string();
+        webhooks.contains(r#""values":["kube-system","elsewhere","stash"]"#)
+    });
+    let budget = site
+        .cluster
+        .get("stash", "poddisruptionbudget/stash-operator")
+        .unwrap();
+    assert_eq!(budget["spec"]["maxUnavailable"], 1);
+    assert_eq!(budget["metadata"]["labels"]["team"], "storage");
+    let pods = site.cluster.kubectl(&[
+        "get",
+        "pods",
+        "--namespace=stash",
+        "--selector=team=storage",
+        "--output=name",
+    ]);
+    assert_eq!(pods.lines().count(), 2, "{pods}");
 }
 
 #[test]
@@ -110,6 +138,23 @@ fn values_that_cannot_be_meant_are_refused() {
         ),
         (json!({ "operator": { "logLevel": "loud" } }), "logLevel"),
         (json!({ "webhook": { "port": 0 } }), "port"),
+        (
+            json!({ "webhook": { "timeoutSeconds": 31 } }),
+            "timeoutSeconds",
+        ),
+        (
+            json!({ "fullnameOverride": "My Stash" }),
+            "fullnameOverride",
+        ),
+        (json!({ "commonLabels": { "team": 7 } }), "team"),
+        (
+            json!({ "podDisruptionBudget": { "maxUnavailable": 0 } }),
+            "maxUnavailable",
+        ),
+        (
+            json!({ "metrics": { "serviceMonitor": { "interval": "often" } } }),
+            "interval",
+        ),
     ] {
         let output = helm(&site, program, &template, &values);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -120,14 +165,22 @@ fn values_that_cannot_be_meant_are_refused() {
     }
     let everything = json!({
         "replicas": 2,
+        "fullnameOverride": "keeper",
+        "commonLabels": { "team": "storage" },
+        "podDisruptionBudget": { "maxUnavailable": "50%" },
         "image": { "repository": "registry.example/stash", "digest": format!("sha256:{:064}", 7), "pullSecrets": ["registry"] },
         "operator": {
             "extraArgs": ["--no-leader-election"], "env": [{ "name": "A", "value": "b" }],
             "podAnnotations": { "a": "b" }, "podLabels": { "c": "d" },
             "tolerations": [{ "operator": "Exists" }], "priorityClassName": "system-cluster-critical",
+            "hostNetwork": true,
         },
         "webhook": { "enabled": false },
-        "metrics": { "serviceMonitor": { "enabled": true, "labels": { "release": "prometheus" } } },
+        "metrics": { "serviceMonitor": {
+            "enabled": true, "labels": { "release": "prometheus" }, "scrapeTimeout": "9s",
+            "relabelings": [{ "action": "labeldrop", "regex": "pod" }],
+            "metricRelabelings": [{ "action": "keep", "regex": "stash_.*" }],
+        } },
     });
     let output = helm(&site, program, &template, &everything);
     succeed(&output);
@@ -138,11 +191,19 @@ fn values_that_cannot_be_meant_are_refused() {
         "stash@sha256:",
         "- name: registry",
         "--webhook-port=0",
+        "name: keeper-operator",
+        "team: storage",
+        "hostNetwork: true",
+        "kind: PodDisruptionBudget",
+        "maxUnavailable: 50%",
+        "scrapeTimeout: 9s",
+        "regex: stash_.*",
+        "action: labeldrop",
     ] {
         assert!(text.contains(part), "{part}");
     }
     assert!(
-        !text.contains("name: stash-webhook"),
+        !text.contains("name: keeper-webhook") && !text.contains("name: stash-"),
         "a Service of webhooks that are off"
     );
 }

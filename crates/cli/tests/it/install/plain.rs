@@ -21,7 +21,12 @@ fn plain_manifests_install_an_operator_that_backs_up_and_restores() {
     let folder = site.scratch.path().display().to_string();
     site.cluster.kubectl(&["apply", "-k", &folder]);
     site.wait_for_operator();
-    site.backs_up_and_restores();
+    let namespace = site.backs_up_and_restores();
+    // With the overlay the definitions would go, too.
+    let plain = root().join("deploy/plain").display().to_string();
+    site.cluster
+        .kubectl(&["delete", "-k", &plain, "--timeout=120s"]);
+    site.wait_until_only_definitions_are_left(&namespace);
 }
 
 #[test]
