@@ -45,6 +45,14 @@ pub fn controller(
                 .state_filter(|it| observe::concerns(invoker, repository, it));
             references(&concerned)
         }
+        // No data can be removed from within a namespace that goes away.
+        Touched::Namespace(name) => {
+            let within = used.repositories.state_filter(|it| {
+                it.metadata.deletion_timestamp.is_some()
+                    && it.metadata.namespace.as_ref() == Some(name)
+            });
+            references(&within)
+        }
         Touched::Repository { .. } | Touched::Workload(_) => Vec::new(),
     };
     let all = move || references(&every.repositories.state());

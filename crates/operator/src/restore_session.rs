@@ -33,6 +33,8 @@ mod plan;
 mod start;
 mod watch;
 
+pub(crate) use plan::{has_ended, way};
+
 /// What every pass is given.
 #[derive(Debug)]
 struct Passing {

@@ -185,6 +185,7 @@ fn controllers(
     let mut all: Vec<Work> = Vec::new();
     all.extend(crate::workload::controllers(context, stores, stop));
     all.push(crate::claims::controller(context, stores, stop));
+    all.push(crate::namespaces::controller(context, stores, stop));
     all.push(crate::backup_configuration::controller(
         context, stores, stop,
     ));

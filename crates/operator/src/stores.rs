@@ -48,6 +48,8 @@ pub enum Touched {
     },
     /// What became of our containers in a workload; or a target, a volume claim as well, came or went.
     Workload(WorkloadKey),
+    /// The labels of a namespace, or that it is being deleted.
+    Namespace(String),
 }
 
 /// The copies.

@@ -108,7 +108,7 @@ where
             .filter(|key| key.kind == K::kind(&()))
             .map(|key| ObjectRef::new(&key.name).within(&key.namespace))
             .collect(),
-        Touched::Workload(_) => Vec::new(),
+        Touched::Workload(_) | Touched::Namespace(_) => Vec::new(),
     };
     let all = move || {
         let copies = lost.state();

@@ -67,6 +67,9 @@ pub fn concerns(change: &Touched, configuration: &BackupConfiguration) -> bool {
                 .and_then(|target| target.reference.as_ref())
                 .is_some_and(|it| key.is(it, &own))
         }
+        Touched::Namespace(name) => {
+            own == *name && repository_place(&configuration.spec.repository, &own).0 != own
+        }
         // Others that want the same workload may have lost it or won it.
         Touched::Invoker {
             invoker, target, ..

@@ -16,7 +16,7 @@ use session::model::{self, Model};
 use session::names;
 use session::phase::is_final_backup;
 
-use crate::backup_configuration::repository_place;
+use crate::backup_configuration::{is_allowed, repository_place};
 use crate::backup_session::Passing;
 use crate::context::Context;
 use crate::failure::ReconcileError;
@@ -32,6 +32,8 @@ pub struct Observation {
     pub configuration: Option<Arc<BackupConfiguration>>,
     /// Its Repository.
     pub repository: Option<Arc<Repository>>,
+    /// Whether its usage policy lets this namespace use it; asked before a start.
+    pub is_allowed: bool,
     /// The invoker's other sessions.
     pub siblings: Vec<Arc<BackupSession>>,
     /// A restore that is at work on the same target.
@@ -77,7 +79,7 @@ pub fn concerns(change: &Touched, session: &BackupSession, stores: &Stores) -> b
                 .and_then(|it| target_of(&it))
                 .is_some_and(|it| key.is(&it, &own))
         }
-        Touched::Repository { .. } => false,
+        Touched::Repository { .. } | Touched::Namespace(_) => false,
     }
 }
 
@@ -109,6 +111,7 @@ pub async fn observe(
             let (namespace, name) = repository_place(&it.spec.repository, &namespace);
             passing.stores.repository(&namespace, &name)
         }),
+        is_allowed: true,
         siblings: siblings(session, passing),
         restore: None,
         target: Target::NotAsked,
@@ -193,6 +196,9 @@ impl Around<'_> {
         session: &BackupSession,
     ) -> Result<(), ReconcileError> {
         seen.siblings = self.fresh(session, &seen.siblings).await?;
+        if let Some(repository) = &seen.repository {
+            seen.is_allowed = is_allowed(self.context, repository, self.namespace).await?;
+        }
         seen.restore = running_restore(&passing.stores, self.namespace, self.reference);
         seen.target = reading::target(self.context, self.namespace, self.reference).await?;
         if self.is_job {

@@ -18,6 +18,7 @@ use session::labels::{self, Component};
 use session::model::{self, Model};
 use session::{host, names};
 
+use crate::backup_configuration::not_allowed;
 use crate::backup_session::close;
 use crate::backup_session::observe::{is_older, is_open, target_of};
 use crate::backup_session::plan::{Case, Plan, go_on, unexecuted};
@@ -155,7 +156,7 @@ fn decide(case: &Case<'_>) -> Decision {
             older.name_any()
         ));
     }
-    if let Some(why) = obstacle(configuration) {
+    if let Some(why) = obstacle(configuration).or_else(|| forbidden(case, configuration)) {
         return if is_young {
             Decision::Wait(SOON)
         } else {
@@ -195,6 +196,18 @@ fn obstacle(configuration: &BackupConfiguration) -> Option<String> {
         "the BackupConfiguration {} is not ready: {why}",
         configuration.name_any()
     ))
+}
+
+/// Whether the usage policy of the Repository was narrowed a moment ago, which the invoker does not say yet.
+fn forbidden(case: &Case<'_>, configuration: &BackupConfiguration) -> Option<String> {
+    let repository = case.seen.repository.as_deref()?;
+    let place = repository.namespace().unwrap_or_default();
+    let own = configuration.namespace().unwrap_or_default();
+    let problem = not_allowed(&format!("{place}/{}", repository.name_any()), &own);
+    (!case.seen.is_allowed).then(|| {
+        let name = configuration.name_any();
+        format!("the BackupConfiguration {name} is not ready: {problem}")
+    })
 }
 
 fn by_model(case: &Case<'_>, configuration: &BackupConfiguration) -> Decision {

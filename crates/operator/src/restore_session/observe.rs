@@ -54,6 +54,9 @@ pub fn concerns(change: &Touched, restore: &RestoreSession) -> bool {
         Touched::Repository { namespace, name } => {
             repository_place(&restore.spec.repository, &own) == (namespace.clone(), name.clone())
         }
+        Touched::Namespace(name) => {
+            own == *name && repository_place(&restore.spec.repository, &own).0 != own
+        }
         Touched::Workload(key) => {
             let target = restore.spec.target.as_ref();
             target

@@ -103,6 +103,7 @@ fn seen(configuration: Option<Arc<BackupConfiguration>>) -> Observation {
     Observation {
         configuration,
         repository: Some(Arc::new(serde_json::from_value(repository).unwrap())),
+        is_allowed: true,
         siblings: Vec::new(),
         restore: None,
         target: Target::Workload(Box::new(workload(2, Some("home")))),
