@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use api::conditions::{Condition, condition_type as types, find_condition};
 use api::v1beta1::{
     BackupConfiguration, BackupInvokerPhase, RestorePhase, RestoreSession, Snapshotter, TargetRef,
     TaskRef,
@@ -10,6 +11,7 @@ use api::v1beta1::{
 use kube_client::{Resource, ResourceExt};
 use session::model::{self, Model};
 
+use crate::backup_configuration::problems;
 use crate::stores::Stores;
 
 /// The kinds of workloads, and the API version of each.
@@ -98,13 +100,21 @@ pub type BackupClaim = Arc<BackupConfiguration>;
 /// The BackupConfigurations that claim a workload, the one that has it first.
 pub fn backup_claims(stores: &Stores, workload: &WorkloadKey) -> Vec<BackupClaim> {
     let is_claim = |it: &BackupConfiguration| {
-        let is_invalid =
-            it.status.as_ref().and_then(|status| status.phase) == Some(BackupInvokerPhase::Invalid);
-        !is_invalid
+        !has_lost(it)
             && it.metadata.deletion_timestamp.is_none()
             && target_of_backup(it).as_ref() == Some(workload)
     };
     newest_first(stores.configurations.state_filter(is_claim))
+}
+
+/// Whether an invalid configuration gives its workload up. One that only a usage policy forbids keeps the sidecar that
+/// is there, so that a session that runs ends well, and a label of a namespace starts no Pods again.
+fn has_lost(configuration: &BackupConfiguration) -> bool {
+    let status = configuration.status.clone().unwrap_or_default();
+    let is_injected = find_condition(&status.conditions, types::STASH_SIDECAR_INJECTED)
+        .is_some_and(Condition::is_true);
+    status.phase == Some(BackupInvokerPhase::Invalid)
+        && !(is_injected && problems(configuration).is_empty())
 }
 
 /// The RestoreSessions that claim a workload, the one that has it first.
@@ -129,4 +139,35 @@ fn newest_first<K: Resource>(mut objects: Vec<Arc<K>>) -> Vec<Arc<K>> {
         std::cmp::Reverse((created, object.name_any()))
     });
     objects
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    #[test]
+    fn an_invalid_configuration_keeps_its_sidecar_only_when_nothing_is_wrong_with_itself() {
+        let has_lost = |phase: &str, injected: &str, kind: &str| {
+            let condition = json!({ "type": "StashSidecarInjected", "status": injected });
+            let object = json!({
+                "metadata": { "name": "home", "namespace": "shop" },
+                "spec": {
+                    "repository": { "name": "repo", "namespace": "safe" },
+                    "target": {
+                        "ref": { "apiVersion": "apps/v1", "kind": kind, "name": "web" },
+                        "volumeMounts": [{ "name": "data", "mountPath": "/data" }],
+                        "paths": ["/data"],
+                    },
+                    "retentionPolicy": { "name": "keep", "keepLast": 5, "prune": true },
+                },
+                "status": { "phase": phase, "conditions": [condition] },
+            });
+            super::has_lost(&serde_json::from_value(object).unwrap())
+        };
+        assert!(!has_lost("Ready", "True", "Deployment"));
+        assert!(!has_lost("NotReady", "False", "Deployment"));
+        assert!(!has_lost("Invalid", "True", "Deployment"));
+        assert!(has_lost("Invalid", "False", "Deployment"));
+        assert!(has_lost("Invalid", "True", "Gateway"));
+    }
 }

@@ -165,7 +165,7 @@ fn assert_in_turns(snapshots: &Value) {
 }
 
 /// A folder of the node: as this machine and as the node know it.
-fn folder_of_node(scene: &Scene, name: &str) -> (PathBuf, String) {
+pub(super) fn folder_of_node(scene: &Scene, name: &str) -> (PathBuf, String) {
     let here = scene.volume("files").join(name);
     fs::create_dir(&here).unwrap();
     let claim = scene.stage.get("pvc/files");
