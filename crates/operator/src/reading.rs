@@ -11,7 +11,7 @@ use session::model::CLAIM_KIND;
 
 use crate::context::Context;
 use crate::failure::{ReconcileError, found};
-use crate::job::state::Refusal;
+use crate::job::state::{Refusal, is_being_created, why_unmounted};
 use crate::target::Workload;
 use crate::workload::{self, WorkloadKey};
 
@@ -93,6 +93,23 @@ pub async fn refusal(context: &Context, job: &Job) -> Result<Option<Refusal>, Re
     Ok(last
         .and_then(|event| event.message)
         .map(|message| Refusal { job: name, message }))
+}
+
+/// Why Kubernetes cannot mount the volumes of a Pod that waits for them, as the last event about that says.
+pub async fn unmounted(context: &Context, pod: &Pod) -> Result<Option<String>, ReconcileError> {
+    if !is_being_created(pod) {
+        return Ok(None);
+    }
+    let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
+    let uid = pod.uid().unwrap_or_default();
+    let of_pod = format!("involvedObject.uid={uid},type=Warning");
+    let events: Api<Event> = Api::namespaced(context.client(), &namespace);
+    let listed = events.list(&ListParams::default().fields(&of_pod)).await;
+    let listed = listed.map_err(ReconcileError::api(
+        "list",
+        format!("events of the Pod {namespace}/{name}"),
+    ))?;
+    Ok(why_unmounted(&name, listed.items))
 }
 
 /// A target as it is now.

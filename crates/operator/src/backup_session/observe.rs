@@ -46,6 +46,8 @@ pub struct Observation {
     pub pods: Vec<Pod>,
     /// Jobs for which Kubernetes creates no Pod.
     pub refusals: Vec<Refusal>,
+    /// Why Pods of Jobs wait for their volumes.
+    pub unmounted: Vec<String>,
     /// Volume claims of the namespace, before Jobs are made.
     pub claims: Vec<PersistentVolumeClaim>,
 }
@@ -118,6 +120,7 @@ pub async fn observe(
         jobs: Vec::new(),
         pods: Vec::new(),
         refusals: Vec::new(),
+        unmounted: Vec::new(),
         claims: Vec::new(),
         configuration,
     };
@@ -266,6 +269,10 @@ impl Around<'_> {
                 if pods.is_empty() {
                     let refusal = reading::refusal(self.context, job).await?;
                     seen.refusals.extend(refusal);
+                }
+                for pod in &pods {
+                    seen.unmounted
+                        .extend(reading::unmounted(self.context, pod).await?);
                 }
                 seen.pods.extend(pods);
             }

@@ -110,13 +110,20 @@ fn phase_is_final(status: &BackupSessionStatus) -> bool {
 fn late(case: &Case<'_>, mut status: BackupSessionStatus) -> Plan {
     let spec = case.seen.configuration.as_ref().map(|it| &it.spec);
     let limit = spec.and_then(|spec| spec.time_out).unwrap_or_default();
+    let has_begun = status.targets.iter().any(|it| !it.progress.is_empty());
+    let message = match watch::trouble(case).filter(|_| !has_begun) {
+        Some(trouble) => {
+            format!("the session was not done within spec.timeOut of {limit}: {trouble}")
+        }
+        None => format!(
+            "the session was not done within spec.timeOut of {limit}; allow more time, or back up less"
+        ),
+    };
     let condition = Condition::new(
         types::DEADLINE_EXCEEDED,
         ConditionStatus::True,
         reason::FAILED_TO_COMPLETE_WITHIN_DEADLINE,
-        format!(
-            "the session was not done within spec.timeOut of {limit}; allow more time, or back up less"
-        ),
+        message,
     );
     set_condition(&mut status.conditions, condition, case.now);
     close::close(case, status)

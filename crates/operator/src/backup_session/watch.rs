@@ -15,8 +15,8 @@ use crate::backup_session::close;
 use crate::backup_session::plan::{Case, Plan, go_on};
 use crate::controller::Again;
 use crate::job::state::{
-    Refusal, host_of, is_alive, is_over, last_report, look_at, refused, state, trouble,
-    while_fresh, why_over,
+    host_of, is_alive, is_over, last_report, look_at, refused, state, while_fresh, why_over,
+    why_waiting,
 };
 use crate::reading::Target;
 use crate::target;
@@ -293,13 +293,16 @@ impl<'a> Watched<'a> {
                 target::describe(&reference)
             );
         }
-        let refusals = self.case.seen.refusals.iter();
-        let trouble = self.case.seen.pods.iter().find_map(trouble);
-        match trouble.or_else(|| refusals.map(Refusal::describe).next()) {
+        match trouble(self.case) {
             Some(trouble) => format!("{why}: {trouble}"),
             None => why,
         }
     }
+}
+
+/// What Kubernetes says about Pods that do not begin.
+pub fn trouble(case: &Case<'_>) -> Option<String> {
+    why_waiting(&case.seen.unmounted, &case.seen.pods, &case.seen.refusals)
 }
 
 /// The first that is given up, or else the earliest moment to look again.

@@ -1,7 +1,7 @@
 //! What Jobs and Pods say about their end, or why they do not begin.
 
 use api::k8s_openapi::api::batch::v1::Job;
-use api::k8s_openapi::api::core::v1::Pod;
+use api::k8s_openapi::api::core::v1::{Event, Pod};
 use api::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use api::v1beta1::HostProgress;
 use jiff::{SignedDuration, Timestamp};
@@ -189,6 +189,40 @@ fn ending(pod: &Pod) -> Option<String> {
     ))
 }
 
+/// Whether a Pod has its node, and its containers wait for their volumes or images.
+pub fn is_being_created(pod: &Pod) -> bool {
+    let containers = pod.status.iter().flat_map(|status| {
+        let init = status.init_container_statuses.iter().flatten();
+        init.chain(status.container_statuses.iter().flatten())
+    });
+    containers
+        .filter_map(|container| container.state.as_ref()?.waiting.as_ref())
+        .any(|waiting| waiting.reason.as_deref() == Some("ContainerCreating"))
+}
+
+/// Why the volumes of a Pod cannot be mounted, as the last of its events about that says.
+pub fn why_unmounted(pod: &str, events: Vec<Event>) -> Option<String> {
+    let reasons = ["FailedMount", "FailedAttachVolume", "FailedMapVolume"];
+    let about_mounts = events.into_iter().filter(|event| {
+        let reason = event.reason.as_deref().unwrap_or_default();
+        reasons.contains(&reason)
+    });
+    let last = about_mounts.max_by_key(|event| event.last_timestamp.as_ref().map(|time| time.0))?;
+    // The commands that were run are told in many lines.
+    let message = last.message.unwrap_or_default();
+    let words: Vec<&str> = message.split_whitespace().collect();
+    let (reason, message) = (last.reason.unwrap_or_default(), words.join(" "));
+    Some(format!("the Pod {pod} waits ({reason}) {message}"))
+}
+
+/// Why Pods do not begin, with what Kubernetes says about their volumes first.
+pub fn why_waiting(unmounted: &[String], pods: &[Pod], refusals: &[Refusal]) -> Option<String> {
+    let unmounted = unmounted.first().cloned();
+    unmounted
+        .or_else(|| pods.iter().find_map(trouble))
+        .or_else(|| refusals.first().map(Refusal::describe))
+}
+
 /// Why a Pod does not begin.
 pub fn trouble(pod: &Pod) -> Option<String> {
     let status = pod.status.as_ref()?;
@@ -229,6 +263,29 @@ mod tests {
             },
             ..Job::default()
         }
+    }
+
+    #[test]
+    fn the_last_event_about_a_volume_says_why_a_pod_waits() {
+        let event = |reason: &str, message: &str, second: i64| Event {
+            reason: Some(reason.to_owned()),
+            message: Some(message.to_owned()),
+            last_timestamp: Some(Time(Timestamp::from_second(second).unwrap())),
+            ..Event::default()
+        };
+        let events = vec![
+            event("FailedMount", "mount failed: exit\n  status 32", 3),
+            event("FailedMount", "earlier", 2),
+            event("BackOff", "another story", 4),
+        ];
+        assert_eq!(
+            why_unmounted("a-x", events).as_deref(),
+            Some("the Pod a-x waits (FailedMount) mount failed: exit status 32")
+        );
+        assert_eq!(
+            why_unmounted("a-x", vec![event("BackOff", "another story", 4)]),
+            None
+        );
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub struct Observation {
     pub pods: Vec<Pod>,
     /// Jobs for which Kubernetes creates no Pod.
     pub refusals: Vec<Refusal>,
+    /// Why Pods of Jobs wait for their volumes.
+    pub unmounted: Vec<String>,
     /// Volume claims of the namespace.
     pub claims: Vec<PersistentVolumeClaim>,
 }
@@ -100,6 +102,7 @@ pub async fn observe(
         jobs: Vec::new(),
         pods: Vec::new(),
         refusals: Vec::new(),
+        unmounted: Vec::new(),
         claims: Vec::new(),
     };
     let way = way(restore);
@@ -158,6 +161,10 @@ async fn during(
                 let pods = reading::pods_of_job(context, &job).await?;
                 if pods.is_empty() && !is_over(&job) {
                     seen.refusals.extend(reading::refusal(context, &job).await?);
+                }
+                for pod in pods.iter().filter(|_| !is_over(&job)) {
+                    let unmounted = reading::unmounted(context, pod).await?;
+                    seen.unmounted.extend(unmounted);
                 }
                 seen.pods.extend(pods);
             }

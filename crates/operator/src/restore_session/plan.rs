@@ -196,13 +196,22 @@ fn deadline(case: &Case<'_>, status: &mut RestoreSessionStatus) -> Option<Timest
 
 fn late(case: &Case<'_>, mut status: RestoreSessionStatus) -> Plan {
     let limit = case.restore.spec.time_out.unwrap_or_default();
+    let is_waiting = case.way != Way::Init && status.progress.is_empty();
+    let trouble = watch::trouble(case).filter(|_| is_waiting);
+    let remedy = "delete the RestoreSession and create it anew";
+    let message = match trouble {
+        Some(trouble) => format!(
+            "the restore was not done within spec.timeOut of {limit}: {trouble}; when that is put right, {remedy}"
+        ),
+        None => format!(
+            "the restore was not done within spec.timeOut of {limit}; {remedy} with more time"
+        ),
+    };
     let condition = Condition::new(
         types::DEADLINE_EXCEEDED,
         ConditionStatus::True,
         reason::FAILED_TO_COMPLETE_WITHIN_DEADLINE,
-        format!(
-            "the restore was not done within spec.timeOut of {limit}; delete the RestoreSession and create it anew with more time"
-        ),
+        message,
     );
     // What was restored in time stays restored.
     if !watch::is_whole(&status) {

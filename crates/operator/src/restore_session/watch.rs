@@ -11,7 +11,7 @@ use session::names;
 
 use crate::controller::Again;
 use crate::job::state::{
-    Refusal, host_of, is_over, last_report, look_at, refused, state, trouble, while_fresh, why_over,
+    host_of, is_over, last_report, look_at, refused, state, while_fresh, why_over, why_waiting,
 };
 use crate::reading::Target;
 use crate::restore_session::plan::{Case, Plan, Way, go_on};
@@ -180,17 +180,18 @@ fn judge_host(
             Judgement::Wait(while_fresh(moment, entry, case.now))
         }
         (Judgement::Disrupted(why), None) if !is_init => {
-            let refusals = case.seen.refusals.iter();
-            let trouble = pods.iter().find_map(trouble);
-            Judgement::Disrupted(
-                match trouble.or_else(|| refusals.map(Refusal::describe).next()) {
-                    Some(trouble) => format!("{why}: {trouble}"),
-                    None => why,
-                },
-            )
+            Judgement::Disrupted(match trouble(case) {
+                Some(trouble) => format!("{why}: {trouble}"),
+                None => why,
+            })
         }
         (judged, _) => judged,
     }
+}
+
+/// What Kubernetes says about Pods of Jobs that do not begin.
+pub fn trouble(case: &Case<'_>) -> Option<String> {
+    why_waiting(&case.seen.unmounted, &case.seen.pods, &case.seen.refusals)
 }
 
 /// Since when a host is waited for: since the start, or since any agent has written last.

@@ -110,6 +110,7 @@ fn seen(configuration: Option<Arc<BackupConfiguration>>) -> Observation {
         jobs: Vec::new(),
         pods: Vec::new(),
         refusals: Vec::new(),
+        unmounted: Vec::new(),
         claims: vec![serde_json::from_value(claim).unwrap()],
     }
 }

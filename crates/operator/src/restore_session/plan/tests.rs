@@ -85,6 +85,7 @@ fn seen() -> Observation {
         jobs: Vec::new(),
         pods: Vec::new(),
         refusals: Vec::new(),
+        unmounted: Vec::new(),
         claims: Vec::new(),
     }
 }
