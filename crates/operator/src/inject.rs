@@ -12,6 +12,7 @@ use api::v1beta1::{BackupConfiguration, RestoreSession, TargetRef};
 use serde_json::Value;
 
 use crate::ImageOptions;
+use crate::apart::{self, RepositoryInData};
 use crate::pod_parts::{AgentParts, Around, Place, VolumeError, Work};
 
 mod check;
@@ -83,6 +84,9 @@ pub enum InjectError {
         /// The namespace of the workload.
         namespace: String,
     },
+    /// A backup would contain the backups before it.
+    #[error(transparent)]
+    RepositoryInData(#[from] RepositoryInData),
     /// The object is no workload.
     #[error("the {workload} has no Pod template")]
     NoTemplate {
@@ -161,7 +165,7 @@ pub fn sidecar(
 ) -> Result<Part, InjectError> {
     let spec = &configuration.spec;
     let target = spec.target.clone().unwrap_or_default();
-    let reference = target.reference.unwrap_or_default();
+    let reference = target.reference.clone().unwrap_or_default();
     let invoker = Invoker::of(configuration);
     let mut args = words(&["agent", "sidecar", "--invoker-kind", &invoker.kind]);
     args.extend(words(&["--invoker-name", &invoker.name]));
@@ -178,9 +182,15 @@ pub fn sidecar(
         temp_dir: spec.temp_dir.as_ref(),
         local: repository.spec.backend.local.as_ref(),
         around: around(workload, &target.volume_mounts),
-        mounts: target.volume_mounts,
+        mounts: target.volume_mounts.clone(),
     };
-    part::build(workload, invoker, &parts, repository)
+    let part = part::build(workload, invoker, &parts, repository)?;
+    let volumes = workload.pointer("/spec/template/spec/volumes");
+    let volumes = volumes
+        .and_then(Value::as_array)
+        .map_or(&[][..], Vec::as_slice);
+    apart::check(repository, &target, volumes, &target.volume_mounts)?;
+    Ok(part)
 }
 
 /// The init container that restores into a workload before it starts.

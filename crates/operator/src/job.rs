@@ -16,10 +16,12 @@ use api::k8s_openapi::api::core::v1::{
 };
 use api::k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use api::v1alpha1::Repository;
-use api::v1beta1::{EmptyDirSettings, PodRuntimeSettings, RuntimeSettings};
+use api::v1beta1::{BackupTarget, EmptyDirSettings, PodRuntimeSettings, RuntimeSettings};
 use kube_client::ResourceExt;
+use serde_json::Value;
 
 use crate::ImageOptions;
+use crate::apart::{self, RepositoryInData};
 use crate::pod_parts::{AgentParts, Around, Place, VolumeError, Work};
 
 mod claims;
@@ -30,7 +32,6 @@ pub mod state;
 
 pub use claims::{Claims, claims, interim, template_problems};
 pub use data::{HostData, of_claim, of_workload};
-pub use share::check_apart;
 
 /// Where the interim volume is mounted.
 const INTERIM_PATH: &str = "/stash-interim-volume";
@@ -96,19 +97,8 @@ pub enum JobError {
         path: String,
     },
     /// A backup would contain the backups before it.
-    #[error(
-        "{path} holds the Repository {repository}, which lies in the same volume claim {claim}, so that every backup would contain all earlier ones; add {seen} to spec.target.exclude, name other folders in spec.target.paths, or move the repository to a claim of its own"
-    )]
-    RepositoryInData {
-        /// What is backed up.
-        path: String,
-        /// The Repository.
-        repository: String,
-        /// The claim of both.
-        claim: String,
-        /// Where the repository lies in what is mounted as data.
-        seen: String,
-    },
+    #[error(transparent)]
+    RepositoryInData(#[from] RepositoryInData),
     /// A claim can be mounted in its own namespace only.
     #[error(
         "the Repository {repository} lies in the volume claim {claim}, which Pods of the namespace {namespace} cannot mount; make a Repository in that namespace, or use another backend"
@@ -309,6 +299,21 @@ fn claim_volume(name: &str, claim: &str) -> Volume {
         }),
         ..Volume::default()
     }
+}
+
+/// Refuses paths that hold the repository.
+pub fn check_apart(
+    data: &HostData,
+    repository: &Repository,
+    target: &BackupTarget,
+) -> Result<(), JobError> {
+    let volumes: Vec<Value> = data
+        .volumes
+        .iter()
+        .map(|volume| serde_json::to_value(volume).unwrap_or_default())
+        .collect();
+    apart::check(repository, target, &volumes, &data.mounts)?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! Each controller is one file that drives, with `observe` (reads), `validate` and `plan` (pure) and `apply`
 //! (writes) beside it. Everything is level-based: a crash between two writes is healed by the next pass.
 
+mod apart;
 pub mod backup_configuration;
 pub mod backup_session;
 pub mod builtin;

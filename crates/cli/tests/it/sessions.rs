@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use testkit::cluster::{wait_for, wait_until};
 
 mod life;
+mod local;
 mod policy;
 pub mod scene;
 mod settings;

@@ -18,6 +18,7 @@ use session::labels::{self, Component};
 use session::model::{self, Model};
 use session::{host, names};
 
+use crate::apart;
 use crate::backup_configuration::not_allowed;
 use crate::backup_session::close;
 use crate::backup_session::observe::{is_older, is_open, target_of};
@@ -261,6 +262,18 @@ fn by_sidecar(
                 PATIENCE.as_secs() / 60
             )),
         };
+    }
+    let target = configuration.spec.target.clone().unwrap_or_default();
+    let volumes = workload.template.volumes.iter().flatten();
+    let volumes: Vec<Value> = volumes
+        .map(|volume| serde_json::to_value(volume).unwrap_or_default())
+        .collect();
+    let repository = case.seen.repository.as_deref();
+    let apart = repository.map_or(Ok(()), |repository| {
+        apart::check(repository, &target, &volumes, &target.volume_mounts)
+    });
+    if let Err(problem) = apart {
+        return Decision::Fail(problem.to_string());
     }
     let lease = workload.lease(&names::backup_lease(&reference), &me.namespace);
     let account = Account::Existing(workload.account());

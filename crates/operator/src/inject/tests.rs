@@ -219,6 +219,10 @@ fn what_does_not_fit_in_is_named() {
     let target = twice.spec.target.as_mut().unwrap();
     target.volume_mounts[0].mount_path = "/safe/".to_owned();
     insta::assert_snapshot!(error(&workload(), &twice, &repository(true)));
+    let mut all = configuration();
+    all.spec.target.as_mut().unwrap().paths = vec!["/".to_owned()];
+    let holds = error(&workload(), &all, &repository(true));
+    assert!(holds.starts_with("/ holds the Repository"), "{holds}");
     let mut taken = workload();
     taken["spec"]["template"]["spec"]["containers"][0]["name"] = json!("stash");
     insta::assert_snapshot!(error(&taken, &configuration(), &repository(false)));

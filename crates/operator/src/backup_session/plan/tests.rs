@@ -18,6 +18,8 @@ fn at(seconds: i64) -> Timestamp {
     CREATED.parse::<Timestamp>().unwrap() + jiff::SignedDuration::from_secs(seconds)
 }
 
+mod refused;
+
 fn image() -> ImageOptions {
     ImageOptions {
         name: "stash:1".to_owned(),
