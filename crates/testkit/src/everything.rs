@@ -1,4 +1,4 @@
-//! Folders to back up: one with all that a Unix file can be, one with plain files only.
+//! Folders to back up: one with all that a Unix file can be, one with some of it, one with plain files only.
 //!
 //! What this process or filesystem may not make (devices and owners without root, ACLs on some filesystems)
 //! is left out with a `SKIPPED:` line.
@@ -77,7 +77,7 @@ pub fn build_everything_tree(root: &Path, seed: u64) {
     };
     build_sizes(&folder("sizes"), &mut random);
     build_names(&folder("names"), &mut random);
-    build_many(&folder("many"), &mut random);
+    build_many(&folder("many"), &mut random, 2000);
     build_nesting(&folder("nested"), &mut random);
     build_modes(&folder("modes"), &mut random);
     build_links(&folder("links"), &mut random);
@@ -86,6 +86,28 @@ pub fn build_everything_tree(root: &Path, seed: u64) {
     special::build(&folder("special"), &mut random);
     special::set_owners(&folder("owners"), &mut random);
     // Last, because whatever is made in a folder changes its time.
+    set_times(root, &mut random);
+}
+
+/// Fills a folder (made when absent) with some of all that a Unix file can be, about 6 MB: soon written and compared.
+/// The same seed gives the same tree for the same user.
+pub fn build_varied_tree(root: &Path, seed: u64) {
+    let mut random = Random::new(seed);
+    let folder = |name: &str| {
+        let path = root.join(name);
+        fs::create_dir_all(&path).expect("a folder can be made");
+        path
+    };
+    build_names(&folder("names"), &mut random);
+    build_many(&folder("many"), &mut random, 200);
+    build_nesting(&folder("nested"), &mut random);
+    build_modes(&folder("modes"), &mut random);
+    build_links(&folder("links"), &mut random);
+    folder("empty/folders/within");
+    special::build(&folder("special"), &mut random);
+    special::set_owners(&folder("owners"), &mut random);
+    write(&root.join("large"), &random.bytes(5 * MIB + 1));
+    write(&root.join("shared"), b"the same for every seed");
     set_times(root, &mut random);
 }
 
@@ -158,8 +180,8 @@ fn build_names(folder: &Path, random: &mut Random) {
     );
 }
 
-fn build_many(folder: &Path, random: &mut Random) {
-    for number in 0..2000 {
+fn build_many(folder: &Path, random: &mut Random, files: usize) {
+    for number in 0..files {
         let length = random.index(300);
         write(
             &folder.join(format!("file-{number:04}")),

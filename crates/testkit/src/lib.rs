@@ -35,7 +35,7 @@ mod restic;
 pub mod servers;
 
 pub use cluster::Cluster;
-pub use everything::{build_everything_tree, build_plain_tree};
+pub use everything::{build_everything_tree, build_plain_tree, build_varied_tree};
 pub use fault::{Call, Calls, Effect, Fault, FaultBackend};
 pub use memory::MemoryBackend;
 pub use random::Random;

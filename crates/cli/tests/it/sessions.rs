@@ -1,7 +1,6 @@
 //! Sessions from their object to their end on a real cluster: the operator of this machine, agents in real Pods, data
 //! judged by stock restic. Every test is skipped, with a line that says so, where there is no cluster.
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,13 +10,16 @@ use testkit::cluster::{wait_for, wait_until};
 mod life;
 mod local;
 mod policy;
+mod proof;
+mod rules;
 pub mod scene;
 mod settings;
 mod stores;
 mod trouble;
 mod workloads;
 
-use scene::{Scene, claim};
+use proof::{Tree, assert_in_new_claim, assert_in_templates, assert_repository, empty};
+use scene::Scene;
 
 use crate::controllers::stage::{PATIENCE, Stage, condition};
 
@@ -26,50 +28,30 @@ fn a_claim_is_backed_up_by_a_job_and_restored_into_a_new_claim() {
     let Some(scene) = Stage::new("claim", &[]).and_then(Scene::anywhere) else {
         return;
     };
-    scene.write("letter", "dear reader");
+    let tree = Tree::in_claim(&scene.files("files"), 1);
     scene.configure(&json!({}));
-    scene.start("home-1", &json!({}));
-    let session = scene.end("home-1");
-    assert_eq!(session["status"]["phase"], "Succeeded", "{session:#}");
+    let session = scene.back_up("home-1");
     let target = &session["status"]["targets"][0];
     assert_eq!(target["stats"][0]["hostname"], "host-0");
     assert_eq!(target["phase"], "Succeeded");
     assert_eq!(session["metadata"]["ownerReferences"][0]["name"], "home");
-    let snapshots = scene.snapshots();
-    assert_eq!(snapshots[0]["paths"][0], "/stash-data");
-    assert_eq!(snapshots[0]["hostname"], "host-0");
+    scene.files("store").look(|folder| {
+        assert_repository(&scene, folder, "/stash-data", &[("host-0", &tree)]);
+    });
     wait_until("the events are written", PATIENCE, || {
         scene.events("BackupSession", "home-1") == ["BackupSucceeded", "HostBackupSucceeded"]
     });
 
-    scene.stage.apply(&json!({
-        "apiVersion": "stash.appscode.com/v1beta1", "kind": "RestoreSession",
-        "metadata": { "name": "back" },
-        "spec": {
-            "repository": { "name": "repo" },
-            "target": {
-                "replicas": 1,
-                "volumeMounts": [{ "name": "copy", "mountPath": "/stash-data" }],
-                "volumeClaimTemplates": [{
-                    "metadata": { "name": "copy-${POD_ORDINAL}" },
-                    "spec": claim("any")["spec"],
-                }],
-            },
-        },
-    }));
-    let restore = wait_for("the end of the restore", PATIENCE, || {
-        let restore = scene.stage.get("restoresession/back");
-        let phase = restore["status"]["phase"].as_str().unwrap_or_default();
-        ["Succeeded", "Failed", "Invalid"]
-            .contains(&phase)
-            .then_some(restore)
-    });
-    assert_eq!(restore["status"]["phase"], "Succeeded", "{restore:#}");
-    assert_eq!(scene.read("copy-0", "letter"), "dear reader");
+    assert_in_templates(&scene, "copy", "/stash-data", &[&tree]);
     // The claim outlives the RestoreSession.
-    scene.stage.kubectl(&["delete", "restoresession", "back"]);
+    scene.stage.kubectl(&["delete", "restoresession", "copy"]);
     let claim = scene.stage.get("pvc/copy-0");
     assert_eq!(claim["metadata"]["ownerReferences"], Value::Null);
+
+    scene.files("files").edit(empty);
+    let target = json!({ "apiVersion": "v1", "kind": "PersistentVolumeClaim", "name": "files" });
+    scene.bring_back("back", &json!({ "target": { "ref": target } }));
+    tree.assert_in_claim(&scene, "files");
 }
 
 #[test]
@@ -136,7 +118,7 @@ fn a_deployment_is_backed_up_by_its_sidecar_and_restored_by_an_init_container() 
     let Some(scene) = Stage::new("deployment", &[]).and_then(Scene::anywhere) else {
         return;
     };
-    scene.write("letter", "dear reader");
+    let tree = Tree::in_claim(&scene.files("files"), 2);
     scene.deploy();
     let target = json!({
         "ref": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "web" },
@@ -147,24 +129,20 @@ fn a_deployment_is_backed_up_by_its_sidecar_and_restored_by_an_init_container() 
         "command": ["sh", "-c", "echo hooked > /data/hook"],
     } } });
     scene.configure(&json!({ "target": target, "hooks": hooks }));
-    scene.start("home-1", &json!({}));
-    let session = scene.end("home-1");
-    assert_eq!(session["status"]["phase"], "Succeeded", "{session:#}");
-    assert_eq!(scene.read("files", "hook").trim(), "hooked");
-
-    let remove = |folder: &Path| fs::remove_file(folder.join("letter")).unwrap();
-    scene.files("files").edit(remove);
-    scene.stage.apply(&json!({
-        "apiVersion": "stash.appscode.com/v1beta1", "kind": "RestoreSession",
-        "metadata": { "name": "back" },
-        "spec": { "repository": { "name": "repo" }, "target": {
-            "ref": target["ref"], "volumeMounts": target["volumeMounts"],
-        } },
-    }));
-    wait_until("the restore succeeds", PATIENCE, || {
-        scene.stage.get("restoresession/back")["status"]["phase"] == "Succeeded"
+    scene.back_up("home-1");
+    let add = |folder: &Path| tree.add(folder, "hook", "hooked\n");
+    scene.files("files").look(add);
+    tree.assert_in_claim(&scene, "files");
+    scene.files("store").look(|folder| {
+        assert_repository(&scene, folder, "/data", &[("host-0", &tree)]);
     });
-    assert_eq!(scene.read("files", "letter"), "dear reader");
+
+    scene.files("files").edit(empty);
+    let back =
+        json!({ "target": { "ref": target["ref"], "volumeMounts": target["volumeMounts"] } });
+    scene.bring_back("back", &back);
+    tree.assert_in_claim(&scene, "files");
+    assert_in_new_claim(&scene, "host-0", "/data", &tree, &json!({}));
     scene
         .stage
         .namespace()

@@ -42,6 +42,11 @@ impl Namespace {
 }
 
 impl Files<'_> {
+    /// Whether a Pod carries copies, which have contents, modes and links, but not all that a file can have.
+    pub fn is_by_pod(&self) -> bool {
+        self.by_pod
+    }
+
     /// Looks at them; what is changed by that may be lost.
     pub fn look<T>(&self, look: impl FnOnce(&Path) -> T) -> T {
         if !self.by_pod {

@@ -1,5 +1,6 @@
 use crate::{
-    CompareOptions, Restic, Scratch, assert_same_tree, build_everything_tree, compare_trees,
+    CompareOptions, Restic, Scratch, assert_same_tree, build_everything_tree, build_varied_tree,
+    compare_trees,
 };
 
 #[test]
@@ -45,6 +46,21 @@ fn one_seed_gives_one_tree_and_differences_are_found() {
 }
 
 /// What restic cannot keep would be no fair expectation of others either.
+#[test]
+fn one_seed_gives_one_varied_tree() {
+    let scratch = Scratch::new();
+    let [first, second, other] = ["first", "second", "other"].map(|name| scratch.folder(name));
+    build_varied_tree(&first, 1);
+    build_varied_tree(&second, 1);
+    build_varied_tree(&other, 2);
+    let everything = CompareOptions {
+        root: true,
+        ..CompareOptions::default()
+    };
+    assert_same_tree(&first, &second, &everything);
+    assert!(compare_trees(&first, &other, &everything).len() > 200);
+}
+
 #[test]
 fn restic_brings_everything_in_the_tree_back() {
     let Some(restic) = Restic::find_or_skip() else {

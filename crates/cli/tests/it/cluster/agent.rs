@@ -46,7 +46,7 @@ fn the_pods_of_a_stateful_set_take_turns_and_one_of_them_concludes() {
     assert_eq!(stage.locks(), 0);
     if let Some(restic) = Restic::find_or_skip() {
         let repository = restic.repository(stage.repository(), PASSWORD);
-        repository.run(["check", "--read-data"]);
+        repository.assert_check_is_clean();
     }
 }
 

@@ -160,6 +160,46 @@ impl Scene {
         })
     }
 
+    /// A session that has succeeded.
+    pub fn back_up(&self, name: &str) -> Value {
+        self.start(name, &json!({}));
+        let session = self.end(name);
+        assert_eq!(session["status"]["phase"], "Succeeded", "{session:#}");
+        session
+    }
+
+    /// Begins a restore from the Repository, unless `spec` names another.
+    pub fn start_restore(&self, name: &str, spec: &Value) {
+        let mut object = json!({
+            "apiVersion": "stash.appscode.com/v1beta1", "kind": "RestoreSession",
+            "metadata": { "name": name },
+            "spec": { "repository": { "name": "repo" } },
+        });
+        for (field, value) in spec.as_object().into_iter().flatten() {
+            object["spec"][field] = value.clone();
+        }
+        self.stage.apply(&object);
+    }
+
+    /// Waits until a restore has succeeded.
+    pub fn brought_back(&self, name: &str) -> Value {
+        let restore = wait_for(&format!("the end of {name}"), PATIENCE, || {
+            let restore = self.stage.get(&format!("restoresession/{name}"));
+            let phase = restore["status"]["phase"].as_str().unwrap_or_default();
+            ["Succeeded", "Failed", "Invalid"]
+                .contains(&phase)
+                .then_some(restore)
+        });
+        assert_eq!(restore["status"]["phase"], "Succeeded", "{restore:#}");
+        restore
+    }
+
+    /// A restore that has succeeded.
+    pub fn bring_back(&self, name: &str, spec: &Value) {
+        self.start_restore(name, spec);
+        self.brought_back(name);
+    }
+
     /// Reasons of the events about an object, sorted.
     pub fn events(&self, kind: &str, name: &str) -> Vec<String> {
         let selector = format!("involvedObject.kind={kind},involvedObject.name={name}");

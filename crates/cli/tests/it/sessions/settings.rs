@@ -7,6 +7,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use testkit::cluster::{wait_for, wait_until};
 
+use super::proof::{Tree, assert_repository};
 use super::scene::{Scene, claim};
 use crate::controllers::stage::PATIENCE;
 
@@ -33,7 +34,7 @@ fn a_sidecar_has_the_settings_of_its_container_and_works_gently() {
     let Some(scene) = Scene::new("gentle") else {
         return;
     };
-    scene.write("letter", "dear reader");
+    let tree = Tree::in_claim(&scene.files("files"), 1);
     scene.stage.apply(&json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "proxy" },
         "data": { "FTP_PROXY": "ftp.invalid" },
@@ -56,7 +57,12 @@ fn a_sidecar_has_the_settings_of_its_container_and_works_gently() {
     scene.start("home-1", &json!({}));
     let session = scene.end("home-1");
     assert_eq!(session["status"]["phase"], "Succeeded", "{session:#}");
-    assert_eq!(scene.snapshots()[0]["paths"][0], "/data");
+    assert_repository(
+        &scene,
+        &scene.volume("store"),
+        "/data",
+        &[("host-0", &tree)],
+    );
 
     let pod = wait_for("the Pod with the sidecar", PATIENCE, || {
         let pods = list(&scene, "app=web");
@@ -99,7 +105,7 @@ fn a_job_has_the_settings_of_its_pod_and_an_interim_volume() {
     let Some(scene) = Scene::new("pods") else {
         return;
     };
-    scene.write("letter", "dear reader");
+    let tree = Tree::in_claim(&scene.files("files"), 1);
     scene.stage.apply(&json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "proxy" },
         "data": { "FTP_PROXY": "ftp.invalid" },
@@ -139,6 +145,8 @@ fn a_job_has_the_settings_of_its_pod_and_an_interim_volume() {
     scene.start("home-1", &json!({}));
     let session = scene.end("home-1");
     assert_eq!(session["status"]["phase"], "Succeeded", "{session:#}");
+    let store = scene.volume("store");
+    assert_repository(&scene, &store, "/stash-data", &[("host-0", &tree)]);
 
     let pods = list(&scene, "batch.kubernetes.io/job-name=stash-backup-home-1-0");
     let (of_pod, spec) = (&pods[0]["metadata"], &pods[0]["spec"]);

@@ -2,13 +2,13 @@
 //! a repository.
 
 use std::fs;
-use std::path::Path;
 
 use serde_json::{Value, json};
 use testkit::Scratch;
 use testkit::certificates::Authority;
 use testkit::cluster::{Namespace, Output, wait_for, wait_until};
 
+use super::proof::{Tree, assert_in_new_claim, empty};
 use super::scene::{PASSWORD, Scene, claim};
 use crate::controllers::stage::{PATIENCE, Stage, condition};
 
@@ -121,18 +121,20 @@ fn a_store_with_its_own_authority_serves_two_namespaces_as_its_policy_allows() {
             "endpoint": format!("https://minio.{}.svc:9000", stage.name()), "bucket": "box", "prefix": "of/home",
         } } },
     }));
-    scene.write("letter", "dear reader");
+    let tree = Tree::in_claim(&scene.files("files"), 1);
     scene.configure(&json!({}));
 
     believes_only_the_authority_of_the_secret(&scene, &authority);
     let other = stage.cluster().create_namespace("tls-user");
     other.apply(&claim("files").to_string());
-    let write = |folder: &Path| fs::write(folder.join("letter"), "from afar").unwrap();
-    other.files("files").edit(write);
+    let tree_afar = Tree::in_claim(&other.files("files"), 2);
     serves_another_namespace_once_it_is_allowed(&scene, &other);
     assert_foreign_rights(&scene, &other);
-    is_read_by_restic(&scene, &authority, &address);
-    gives_back_what_is_lost(&scene, &other);
+    let store = Store::new(&scene, &authority, &address);
+    is_read_by_restic(&store, &[("host-0", &tree), ("afar", &tree_afar)]);
+    gives_back_what_is_lost(&scene, &tree, (&other, &tree_afar));
+    let more = json!({ "repository": reference(&scene) });
+    assert_in_new_claim(&scene, "afar", "/stash-data", &tree_afar, &more);
 }
 
 /// The Repository as any namespace may name it.
@@ -232,26 +234,21 @@ impl<'a> Store<'a> {
     }
 }
 
-fn is_read_by_restic(scene: &Scene, authority: &Authority, address: &str) {
-    let store = Store::new(scene, authority, address);
-    let text = store.restic("of/home", &["snapshots"]).succeed("snapshots");
-    let snapshots: Value = serde_json::from_str(&text).unwrap();
-    let snapshots = snapshots.as_array().unwrap().iter();
-    let mut hosts: Vec<_> = snapshots
-        .map(|it| it["hostname"].as_str().unwrap())
-        .collect();
-    hosts.sort_unstable();
-    assert_eq!(hosts, ["afar", "host-0"]);
-    store
-        .restic("of/home", &["check", "--read-data"])
-        .succeed("check");
+/// Hosts with what was written there.
+fn is_read_by_restic(store: &Store<'_>, hosts: &[(&str, &Tree)]) {
+    let checked = ["check", "--read-data"];
+    store.restic("of/home", &checked).succeed("check");
+    for (host, tree) in hosts {
+        tree.assert_by_restic(host, "/stash-data", |arguments| {
+            store.restic("of/home", arguments).succeed("restore");
+        });
+    }
 }
 
-fn gives_back_what_is_lost(scene: &Scene, other: &Namespace) {
+fn gives_back_what_is_lost(scene: &Scene, tree: &Tree, (other, afar): (&Namespace, &Tree)) {
     let stage = &scene.stage;
-    let remove = |folder: &Path| fs::remove_file(folder.join("letter")).unwrap();
-    scene.files("files").edit(remove);
-    other.files("files").edit(remove);
+    scene.files("files").edit(empty);
+    other.files("files").edit(empty);
     let restore = |alias: &Value| {
         json!({
             "apiVersion": "stash.appscode.com/v1beta1", "kind": "RestoreSession",
@@ -263,17 +260,16 @@ fn gives_back_what_is_lost(scene: &Scene, other: &Namespace) {
     };
     stage.apply(&restore(&Value::Null));
     other.apply(&restore(&json!("afar")).to_string());
-    for (namespace, text) in [(stage.namespace(), "dear reader"), (other, "from afar")] {
+    for (namespace, tree) in [(stage.namespace(), tree), (other, afar)] {
         wait_until("the restore succeeds", PATIENCE, || {
             let restore = namespace.get("restoresession/back").unwrap();
             let phase = restore["status"]["phase"].clone();
             assert!(phase != "Failed" && phase != "Invalid", "{restore:#}");
             phase == "Succeeded"
         });
-        let restored = namespace
+        namespace
             .files("files")
-            .look(|folder| fs::read_to_string(folder.join("letter")).unwrap());
-        assert_eq!(restored, text);
+            .look(|folder| tree.assert_in(folder));
     }
 }
 

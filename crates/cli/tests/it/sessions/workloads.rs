@@ -1,61 +1,21 @@
 //! What is backed up by whom: workloads of many Pods by their sidecars and by Jobs, volumes of nodes and claims.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use testkit::cluster::{wait_for, wait_until};
+use testkit::Scratch;
+use testkit::cluster::wait_until;
 
+use super::proof::{Tree, assert_in_new_claim, assert_in_templates, assert_repository, empty};
 use super::scene::{PASSWORD, Scene, claim};
 use crate::controllers::stage::{PATIENCE, condition};
 
-/// Files of a folder by their names.
-type Files = BTreeMap<String, Vec<u8>>;
-
-/// What a Pod of a number has: something of its own, something that all have, and a folder.
-fn contents(number: usize) -> Files {
-    let seed = u32::try_from(number).unwrap() + 1;
-    let noise = (0..3_000_000u32).map(|it| it.wrapping_mul(seed.wrapping_mul(2_654_435_761)));
-    Files::from([
-        (
-            "own".to_owned(),
-            noise.map(|it| it.to_be_bytes()[1]).collect(),
-        ),
-        ("below/number".to_owned(), number.to_string().into_bytes()),
-        ("shared".to_owned(), b"the same everywhere".to_vec()),
-    ])
-}
-
-fn write(folder: &Path, files: &Files) {
-    fs::create_dir_all(folder.join("below")).unwrap();
-    for (name, bytes) in files {
-        fs::write(folder.join(name), bytes).unwrap();
-    }
-}
-
-fn read(folder: &Path) -> Files {
-    let mut files = Files::new();
-    for name in ["own", "shared", "below/number"] {
-        if let Ok(bytes) = fs::read(folder.join(name)) {
-            files.insert(name.to_owned(), bytes);
-        }
-    }
-    files
-}
-
-fn empty(folder: &Path) {
-    fs::remove_dir_all(folder.join("below")).unwrap();
-    fs::remove_file(folder.join("own")).unwrap();
-    fs::remove_file(folder.join("shared")).unwrap();
-    assert_eq!(fs::read_dir(folder).unwrap().count(), 0);
-}
-
-fn reference(version: &str, kind: &str, name: &str) -> Value {
+pub fn reference(version: &str, kind: &str, name: &str) -> Value {
     json!({ "apiVersion": version, "kind": kind, "name": name })
 }
 
-fn mounts() -> Value {
+pub fn mounts() -> Value {
     json!([{ "name": "data", "mountPath": "/data" }])
 }
 
@@ -85,10 +45,10 @@ fn workload(scene: &Scene, (version, kind): (&str, &str), volumes: &Value, chang
     scene.stage.apply(&object);
 }
 
-/// A StatefulSet of three Pods with a claim each.
-fn stateful_set(scene: &Scene) {
+/// A StatefulSet of Pods with a claim each.
+pub fn stateful_set(scene: &Scene, replicas: usize) {
     let changes = json!({
-        "replicas": 3, "serviceName": "web", "podManagementPolicy": "Parallel",
+        "replicas": replicas, "serviceName": "web", "podManagementPolicy": "Parallel",
         "volumeClaimTemplates": [{ "metadata": { "name": "data" }, "spec": claim("any")["spec"] }],
     });
     workload(scene, ("apps/v1", "StatefulSet"), &json!([]), &changes);
@@ -102,10 +62,7 @@ fn rollout(scene: &Scene, kind: &str) {
 
 /// A session that succeeds, with its hosts.
 fn back_up(scene: &Scene, name: &str) -> Vec<String> {
-    scene.start(name, &json!({}));
-    let session = scene.end(name);
-    assert_eq!(session["status"]["phase"], "Succeeded", "{session:#}");
-    hosts(&session)
+    hosts(&scene.back_up(name))
 }
 
 /// Hosts that a session reports, sorted.
@@ -117,34 +74,6 @@ fn hosts(session: &Value) -> Vec<String> {
         .collect();
     hosts.sort();
     hosts
-}
-
-/// A restore that succeeds.
-fn restore(scene: &Scene, name: &str, spec: &Value) {
-    let mut object = json!({
-        "apiVersion": "stash.appscode.com/v1beta1", "kind": "RestoreSession",
-        "metadata": { "name": name },
-        "spec": { "repository": { "name": "repo" } },
-    });
-    for (field, value) in spec.as_object().unwrap() {
-        object["spec"][field] = value.clone();
-    }
-    scene.stage.apply(&object);
-    let restore = wait_for("the end of the restore", PATIENCE, || {
-        let restore = scene.stage.get(&format!("restoresession/{name}"));
-        let phase = restore["status"]["phase"].as_str().unwrap_or_default();
-        ["Succeeded", "Failed", "Invalid"]
-            .contains(&phase)
-            .then_some(restore)
-    });
-    assert_eq!(restore["status"]["phase"], "Succeeded", "{restore:#}");
-}
-
-/// Stock restic reads all of a repository, and finds nobody at work.
-fn check(scene: &Scene, folder: &Path) {
-    let repository = scene.restic.repository(folder, PASSWORD);
-    let checked = repository.run(["check", "--read-data"]);
-    checked.assert_success();
 }
 
 /// When the snapshots of a repository were made, in order: no two at the same time.
@@ -175,68 +104,66 @@ pub(super) fn folder_of_node(scene: &Scene, name: &str) -> (PathBuf, String) {
     (here, format!("{of_claim}/{name}"))
 }
 
+/// Trees of the claims of a StatefulSet, of another seed in each.
+pub fn write_all(scene: &Scene, seeds: &[u64]) -> Vec<Tree> {
+    let write = |(number, seed): (usize, &u64)| {
+        Tree::in_claim(&scene.files(&format!("data-web-{number}")), *seed)
+    };
+    seeds.iter().enumerate().map(write).collect()
+}
+
+/// Empties the claims of a StatefulSet.
+pub fn empty_all(scene: &Scene, replicas: usize) {
+    for number in 0..replicas {
+        scene.files(&format!("data-web-{number}")).edit(empty);
+    }
+}
+
+pub fn assert_all<'a>(scene: &Scene, trees: impl IntoIterator<Item = &'a Tree>) {
+    for (number, tree) in trees.into_iter().enumerate() {
+        tree.assert_in_claim(scene, &format!("data-web-{number}"));
+    }
+}
+
+/// Stock restic reads all of the claim with the repository, and the tree of each host.
+fn assert_hosts(scene: &Scene, trees: &[Tree]) {
+    let names = ["host-0", "host-1", "host-2"];
+    let hosts: Vec<_> = names.into_iter().zip(trees).collect();
+    assert_repository(scene, &scene.volume("store"), "/data", &hosts);
+}
+
 #[test]
 fn every_pod_of_a_stateful_set_is_backed_up_in_turn_and_gets_its_own_files_back() {
     let Some(scene) = Scene::new("replicas") else {
         return;
     };
-    stateful_set(&scene);
-    let folder = |number: usize| scene.volume(&format!("data-web-{number}"));
-    for number in 0..3 {
-        write(&folder(number), &contents(number));
-    }
+    stateful_set(&scene, 2);
+    let mut trees = write_all(&scene, &[1, 2]);
     let target = reference("apps/v1", "StatefulSet", "web");
     scene.configure(&json!({ "target": {
         "ref": target, "volumeMounts": mounts(), "paths": ["/data"],
     } }));
-    assert_eq!(back_up(&scene, "home-1"), ["host-0", "host-1", "host-2"]);
+    assert_eq!(back_up(&scene, "home-1"), ["host-0", "host-1"]);
 
     // A Pod that appears later takes part in the next session.
     scene
         .stage
-        .kubectl(&["scale", "statefulset", "web", "--replicas=4"]);
+        .kubectl(&["scale", "statefulset", "web", "--replicas=3"]);
     rollout(&scene, "statefulset");
-    write(&folder(3), &contents(3));
-    assert_eq!(
-        back_up(&scene, "home-2"),
-        ["host-0", "host-1", "host-2", "host-3"]
-    );
-    check(&scene, &scene.volume("store"));
+    trees.push(Tree::in_claim(&scene.files("data-web-2"), 3));
+    assert_eq!(back_up(&scene, "home-2"), ["host-0", "host-1", "host-2"]);
     let snapshots = scene.snapshots();
-    assert_eq!(snapshots.as_array().unwrap().len(), 7);
+    assert_eq!(snapshots.as_array().unwrap().len(), 5);
     assert_in_turns(&snapshots);
+    assert_hosts(&scene, &trees);
 
-    for number in 0..4 {
-        empty(&folder(number));
-    }
-    restore(
-        &scene,
-        "back",
-        &json!({ "target": {
-            "ref": target, "volumeMounts": mounts(), "rules": [{ "paths": ["/data"] }],
-        } }),
-    );
-    for number in 0..4 {
-        assert!(read(&folder(number)) == contents(number), "of Pod {number}");
-    }
-
-    // Rules send what one host had to all.
-    rollout(&scene, "statefulset");
-    scene.stage.kubectl(&["delete", "restoresession", "back"]);
-    for number in 0..4 {
-        empty(&folder(number));
-    }
-    let rules = json!([{ "targetHosts": [], "sourceHost": "host-0", "paths": ["/data"] }]);
-    restore(
-        &scene,
-        "spread",
-        &json!({ "target": {
-            "ref": target, "volumeMounts": mounts(), "rules": rules,
-        } }),
-    );
-    for number in 0..4 {
-        assert!(read(&folder(number)) == contents(0), "of Pod {number}");
-    }
+    empty_all(&scene, 3);
+    let back = json!({ "target": {
+        "ref": target, "volumeMounts": mounts(), "rules": [{ "paths": ["/data"] }],
+    } });
+    scene.bring_back("back", &back);
+    assert_all(&scene, &trees);
+    assert_in_templates(&scene, "copy", "/data", &trees.iter().collect::<Vec<_>>());
 }
 
 #[test]
@@ -246,7 +173,8 @@ fn a_daemon_set_is_backed_up_from_a_folder_of_its_node_to_another_and_back() {
     };
     let (logs, logs_of_node) = folder_of_node(&scene, "logs");
     let (safe, safe_of_node) = folder_of_node(&scene, "safe");
-    write(&logs, &contents(7));
+    let tree = Tree::new(7);
+    tree.write(&logs);
     scene.stage.apply(&json!({
         "apiVersion": "stash.appscode.com/v1alpha1", "kind": "Repository",
         "metadata": { "name": "on-node" },
@@ -259,8 +187,9 @@ fn a_daemon_set_is_backed_up_from_a_folder_of_its_node_to_another_and_back() {
     workload(&scene, ("apps/v1", "DaemonSet"), &volumes, &json!({}));
     rollout(&scene, "daemonset");
     let target = reference("apps/v1", "DaemonSet", "web");
+    let repository = json!({ "name": "on-node" });
     scene.configure(&json!({
-        "repository": { "name": "on-node" },
+        "repository": repository,
         "target": {
             "ref": target, "volumeMounts": mounts(), "paths": ["/data"], "alias": "logs",
         },
@@ -272,22 +201,22 @@ fn a_daemon_set_is_backed_up_from_a_folder_of_its_node_to_another_and_back() {
         "--selector=app=web",
         "--output=jsonpath={.items[0].spec.nodeName}",
     ]);
-    assert_eq!(back_up(&scene, "home-1"), [format!("logs-{}", pods.trim())]);
-    check(&scene, &safe.join("of/demo"));
+    let host = format!("logs-{}", pods.trim());
+    assert_eq!(back_up(&scene, "home-1"), [host.as_str()]);
+    assert_repository(&scene, &safe.join("of/demo"), "/data", &[(&host, &tree)]);
 
     empty(&logs);
-    restore(
-        &scene,
-        "back",
-        &json!({
-            "repository": { "name": "on-node" },
-            "target": {
-                "ref": target, "volumeMounts": mounts(), "alias": "logs",
-                "rules": [{ "paths": ["/data"] }],
-            },
-        }),
-    );
-    assert!(read(&logs) == contents(7));
+    let back = json!({
+        "repository": repository,
+        "target": {
+            "ref": target, "volumeMounts": mounts(), "alias": "logs",
+            "rules": [{ "paths": ["/data"] }],
+        },
+    });
+    scene.bring_back("back", &back);
+    tree.assert_in(&logs);
+    let more = json!({ "repository": repository });
+    assert_in_new_claim(&scene, &host, "/data", &tree, &more);
 }
 
 #[test]
@@ -295,11 +224,8 @@ fn jobs_back_up_a_stateful_set_in_turns_and_nothing_of_it_starts_again() {
     let Some(scene) = Scene::new("jobs") else {
         return;
     };
-    stateful_set(&scene);
-    for number in 0..3 {
-        let folder = scene.volume(&format!("data-web-{number}"));
-        write(&folder, &contents(number));
-    }
+    stateful_set(&scene, 3);
+    let trees = write_all(&scene, &[1, 2, 3]);
     let pods = || {
         let path = "{range .items[*]}{.metadata.uid} {.status.containerStatuses[*].restartCount} {.spec.containers[*].name} {end}";
         let output = format!("--output=jsonpath={path}");
@@ -310,44 +236,35 @@ fn jobs_back_up_a_stateful_set_in_turns_and_nothing_of_it_starts_again() {
     let before = pods();
     let generation = || scene.stage.get("statefulset/web")["metadata"]["generation"].clone();
     let generation_before = generation();
+    let task = |name: &str| json!({ "name": name });
+    let target = reference("apps/v1", "StatefulSet", "web");
     scene.configure(&json!({
-        "task": { "name": "pvc-backup" },
-        "target": {
-            "ref": reference("apps/v1", "StatefulSet", "web"), "volumeMounts": mounts(),
-            "paths": ["/data"],
-        },
+        "task": task("pvc-backup"),
+        "target": { "ref": target, "volumeMounts": mounts(), "paths": ["/data"] },
         "interimVolumeTemplate": {
             "metadata": { "name": "between" }, "spec": claim("any")["spec"],
         },
     }));
     assert_eq!(back_up(&scene, "home-1"), ["host-0", "host-1", "host-2"]);
-    assert_eq!(pods(), before);
-    assert_eq!(generation(), generation_before);
     let snapshots = scene.snapshots();
     assert_eq!(snapshots.as_array().unwrap().len(), 3);
     assert_in_turns(&snapshots);
-    let store = scene.volume("store");
-    check(&scene, &store);
-    let copy = testkit::Scratch::new();
-    let repository = scene.restic.repository(&store, PASSWORD);
-    for number in 0..3 {
-        let to = copy.path().join(number.to_string());
-        let host = format!("host-{number}");
-        repository
-            .run([
-                "restore",
-                "latest",
-                "--host",
-                &host,
-                "--target",
-                to.to_str().unwrap(),
-            ])
-            .assert_success();
-        assert!(read(&to.join("data")) == contents(number), "of {host}");
-    }
+    assert_hosts(&scene, &trees);
     let session = scene.session("home-1");
     let applied = condition(&session, "RetentionPolicyApplied");
     assert_eq!(applied["status"], "True", "{session:#}");
+
+    // The Pods run on while their files come back.
+    empty_all(&scene, 3);
+    let back = json!({
+        "task": task("pvc-restore"),
+        "target": { "ref": target, "volumeMounts": mounts(), "rules": [{ "paths": ["/data"] }] },
+    });
+    scene.bring_back("back", &back);
+    assert_all(&scene, &trees);
+    assert_in_templates(&scene, "copy", "/data", &trees.iter().collect::<Vec<_>>());
+    assert_eq!(pods(), before);
+    assert_eq!(generation(), generation_before);
 }
 
 #[test]
@@ -356,7 +273,10 @@ fn a_claim_keeps_its_own_backups_in_a_folder_that_is_not_backed_up() {
         return;
     };
     let files = scene.volume("files");
-    write(&files, &contents(1));
+    let home = files.join("home");
+    fs::create_dir(&home).unwrap();
+    let tree = Tree::new(1);
+    tree.write(&home);
     scene.stage.apply(&json!({
         "apiVersion": "stash.appscode.com/v1alpha1", "kind": "Repository",
         "metadata": { "name": "within" },
@@ -379,29 +299,27 @@ fn a_claim_keeps_its_own_backups_in_a_folder_that_is_not_backed_up() {
 
     configure(json!({ "ref": target, "exclude": ["/stash-data/kept"] }));
     assert_eq!(back_up(&scene, "home-2"), ["host-0"]);
-    let safe = files.join("kept/safe");
-    check(&scene, &safe);
-    let repository = scene.restic.repository(&safe, PASSWORD);
-    let listed = repository.run(["ls", "latest", "--no-lock"]);
-    listed.assert_success();
-    assert!(
-        !listed.stdout_text().contains("kept"),
-        "{}",
-        listed.stdout_text()
-    );
+    let repository = scene.restic.repository(files.join("kept/safe"), PASSWORD);
+    repository.assert_check_is_clean();
+    let copy = Scratch::new();
+    let to = copy.path().to_str().unwrap();
+    repository
+        .run(["restore", "latest", "--target", to])
+        .assert_success();
+    let entries = fs::read_dir(copy.join("stash-data")).unwrap();
+    let names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["home"]);
+    tree.assert_in(&copy.join("stash-data/home"));
 
-    fs::remove_file(files.join("own")).unwrap();
-    restore(
-        &scene,
-        "back",
-        &json!({
-            "repository": { "name": "within" },
-            "task": { "name": "pvc-restore" },
-            "target": { "ref": target, "rules": [{ "paths": ["/stash-data"] }] },
-        }),
-    );
-    assert!(read(&files) == contents(1));
-    check(&scene, &safe);
+    fs::remove_dir_all(&home).unwrap();
+    let back = json!({
+        "repository": { "name": "within" },
+        "task": { "name": "pvc-restore" },
+        "target": { "ref": target, "rules": [{ "paths": ["/stash-data"] }] },
+    });
+    scene.bring_back("back", &back);
+    tree.assert_in(&home);
+    repository.assert_check_is_clean();
 }
 
 #[test]
@@ -410,7 +328,7 @@ fn replicas_without_a_deployment_are_backed_up_once_their_pod_is_new() {
         let Some(scene) = Scene::new("sets") else {
             return;
         };
-        write(&scene.volume("files"), &contents(5));
+        let tree = Tree::in_claim(&scene.files("files"), 5);
         let volumes =
             json!([{ "name": "data", "persistentVolumeClaim": { "claimName": "files" } }]);
         workload(&scene, (version, kind), &volumes, &json!({ "replicas": 1 }));
@@ -427,7 +345,6 @@ fn replicas_without_a_deployment_are_backed_up_once_their_pod_is_new() {
             .stage
             .kubectl(&["delete", "pods", "--selector=app=web"]);
         assert_eq!(back_up(&scene, "home-1"), ["host-0"]);
-        assert_eq!(scene.snapshots()[0]["paths"][0], "/data");
-        check(&scene, &scene.volume("store"));
+        assert_hosts(&scene, &[tree]);
     }
 }

@@ -1,7 +1,7 @@
 //! Pod Security `restricted`: what needs no rights gets none, and what is refused is said with its remedy.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -9,13 +9,14 @@ use testkit::cluster::wait_until;
 
 use super::list;
 use crate::controllers::stage::{PATIENCE, condition};
+use crate::sessions::proof::{Tree, assert_repository, empty};
 use crate::sessions::scene::{Scene, claim};
 
 /// The user of the files, and of the workload.
 const USER: u32 = 1234;
 
 /// A namespace that refuses what is not `restricted`, and files that belong to a user.
-fn scene(title: &str) -> Option<Scene> {
+fn scene(title: &str) -> Option<(Scene, Tree)> {
     let scene = Scene::new(title)?;
     scene.stage.kubectl(&[
         "label",
@@ -23,26 +24,15 @@ fn scene(title: &str) -> Option<Scene> {
         scene.stage.name(),
         "pod-security.kubernetes.io/enforce=restricted",
     ]);
-    scene
-        .files("files")
-        .edit(|folder| private(folder, "letter"));
+    let tree = Tree::of_user(3, USER);
+    scene.files("files").edit(|folder| tree.write(folder));
     scene.files("store").edit(open_for_all);
-    Some(scene)
+    Some((scene, tree))
 }
 
 /// Whoever backs up can create the repository.
 fn open_for_all(folder: &Path) {
     fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).unwrap();
-}
-
-/// A file that only its user may read.
-fn private(folder: &Path, name: &str) {
-    let file = folder.join(name);
-    fs::write(&file, "dear reader").unwrap();
-    for (path, mode) in [(folder, 0o755), (file.as_path(), 0o600)] {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-        chown(path, Some(USER), Some(USER)).unwrap();
-    }
 }
 
 /// A Deployment that is admitted: its container says all of it, its Pod nothing.
@@ -80,7 +70,9 @@ fn deploy(scene: &Scene) {
 
 #[test]
 fn a_claim_of_a_user_is_backed_up_as_that_user() {
-    let Some(scene) = scene("user") else { return };
+    let Some((scene, tree)) = scene("user") else {
+        return;
+    };
     let as_user = json!({ "pod": { "securityContext": {
         "runAsUser": USER, "runAsGroup": USER, "fsGroup": USER,
     } } });
@@ -92,22 +84,19 @@ fn a_claim_of_a_user_is_backed_up_as_that_user() {
     assert_eq!(pods[0]["spec"]["securityContext"]["runAsUser"], USER);
     meets_restricted(&pods[0]["spec"]["containers"][0]);
 
-    // A restore as that user, because the namespace would refuse root.
-    scene
-        .files("files")
-        .edit(|folder| fs::remove_file(folder.join("letter")).unwrap());
-    scene.stage.apply(&json!({
-        "apiVersion": "stash.appscode.com/v1beta1", "kind": "RestoreSession",
-        "metadata": { "name": "back" },
-        "spec": {
-            "repository": { "name": "repo" },
-            "target": { "ref": { "apiVersion": "v1", "kind": "PersistentVolumeClaim", "name": "files" } },
-            "runtimeSettings": as_user,
-        },
-    }));
-    restored(&scene);
+    let store = scene.volume("store");
+    assert_repository(&scene, &store, "/stash-data", &[("host-0", &tree)]);
 
-    // Without the settings the agent is nobody, who may not read the letter.
+    // A restore as that user, because the namespace would refuse root.
+    scene.files("files").edit(empty);
+    let target = json!({ "apiVersion": "v1", "kind": "PersistentVolumeClaim", "name": "files" });
+    scene.bring_back(
+        "back",
+        &json!({ "target": { "ref": target }, "runtimeSettings": as_user }),
+    );
+    tree.assert_in_claim(&scene, "files");
+
+    // Without the settings the agent is nobody, who may not read the files.
     scene.stage.apply(&claim("other"));
     scene.files("other").edit(open_for_all);
     scene.stage.apply(&json!({
@@ -125,7 +114,7 @@ fn a_claim_of_a_user_is_backed_up_as_that_user() {
     let error = denied["status"]["targets"][0]["stats"][0]["error"].as_str();
     let error = error.unwrap();
     for part in [
-        "letter",
+        "/stash-data/folder-",
         "the agent runs as user 65534",
         "spec.runtimeSettings.container.securityContext.runAsUser",
         "BackupConfiguration home",
@@ -136,7 +125,7 @@ fn a_claim_of_a_user_is_backed_up_as_that_user() {
 
 #[test]
 fn a_deployment_that_meets_restricted_gets_a_sidecar_and_a_restore_that_do() {
-    let Some(scene) = scene("admitted") else {
+    let Some((scene, tree)) = scene("admitted") else {
         return;
     };
     deploy(&scene);
@@ -155,17 +144,18 @@ fn a_deployment_that_meets_restricted_gets_a_sidecar_and_a_restore_that_do() {
     assert_eq!(sidecar["securityContext"]["runAsUser"], USER);
     meets_restricted(sidecar);
 
-    scene
-        .files("files")
-        .edit(|folder| fs::remove_file(folder.join("letter")).unwrap());
-    scene.stage.apply(&json!({
-        "apiVersion": "stash.appscode.com/v1beta1", "kind": "RestoreSession",
-        "metadata": { "name": "back" },
-        "spec": { "repository": { "name": "repo" }, "target": {
-            "ref": target["ref"], "volumeMounts": target["volumeMounts"],
-        } },
-    }));
-    restored(&scene);
+    assert_repository(
+        &scene,
+        &scene.volume("store"),
+        "/data",
+        &[("host-0", &tree)],
+    );
+    scene.files("files").edit(empty);
+    scene.bring_back(
+        "back",
+        &json!({ "target": { "ref": target["ref"], "volumeMounts": target["volumeMounts"] } }),
+    );
+    tree.assert_in_claim(&scene, "files");
     let template = scene.stage.get("deployment/web")["spec"]["template"]["spec"].clone();
     meets_restricted(&template["initContainers"][0]);
     scene.stage.kubectl(&["delete", "restoresession", "back"]);
@@ -177,7 +167,7 @@ fn a_deployment_that_meets_restricted_gets_a_sidecar_and_a_restore_that_do() {
 
 #[test]
 fn a_job_whose_pod_is_refused_ends_its_session_with_the_reason() {
-    let Some(scene) = scene("refused") else {
+    let Some((scene, _)) = scene("refused") else {
         return;
     };
     let as_root = json!({ "container": { "securityContext": { "runAsUser": 0 } } });
@@ -217,17 +207,4 @@ fn meets_restricted(container: &Value) {
     assert_eq!(security["capabilities"], json!({ "drop": ["ALL"] }));
     assert_eq!(security["seccompProfile"]["type"], "RuntimeDefault");
     assert_eq!(security["runAsNonRoot"], true);
-}
-
-/// The letter is back as it was.
-fn restored(scene: &Scene) {
-    wait_until("the restore succeeds", PATIENCE, || {
-        scene.stage.get("restoresession/back")["status"]["phase"] == "Succeeded"
-    });
-    assert_eq!(scene.read("files", "letter"), "dear reader");
-    let modes = scene.files("files").look(|folder| {
-        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        (mode(folder), mode(&folder.join("letter")))
-    });
-    assert_eq!(modes, (0o755, 0o600));
 }
