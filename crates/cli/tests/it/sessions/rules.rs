@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::proof::into_templates;
+use super::proof::{Tree, into_templates};
 use super::scene::Scene;
 use super::workloads::{assert_all, empty_all, mounts, reference, stateful_set, write_all};
 
@@ -100,4 +100,45 @@ fn rules_give_each_host_the_snapshot_and_the_part_that_they_name() {
     ]);
     scene.bring_back("back", &json!({ "target": with("rules", rules) }));
     assert_all(&scene, [&new[1], &old[0]]);
+}
+
+#[test]
+fn each_path_has_snapshots_of_its_own_and_rules_name_those_to_restore() {
+    let Some(scene) = Scene::new("paths") else {
+        return;
+    };
+    let tree = Tree::in_claim(&scene.files("files"), 40);
+    let at = |name: &str| format!("/stash-data/{name}");
+    let target = json!({
+        "ref": reference("v1", "PersistentVolumeClaim", "files"),
+        "paths": [at("many"), at("owners"), at("links")],
+    });
+    scene.configure(&json!({ "target": target }));
+    let session = scene.back_up("home-1");
+    let host = &session["status"]["targets"][0]["stats"][0];
+    assert_eq!(host["snapshots"].as_array().unwrap().len(), 3, "{host:#}");
+    scene.files("files").edit(|folder| tree.write(folder));
+    scene.back_up("home-2");
+    assert_eq!(scene.snapshots().as_array().unwrap().len(), 6);
+
+    let (one, two) = (json!([at("owners")]), json!([at("many"), at("links")]));
+    let restores = [
+        ("all", json!([]), vec!["many", "owners", "links"]),
+        ("one", json!([{ "paths": one }]), vec!["owners"]),
+        ("two", json!([{ "paths": two }]), vec!["many", "links"]),
+    ];
+    for (name, rules, _) in &restores {
+        let spec = into_templates(name, "/stash-data", 1, rules);
+        scene.start_restore(name, &spec);
+    }
+    // Rules where they were of old.
+    let mut of_old = into_templates("old", "/stash-data", 1, &json!([]));
+    of_old["rules"] = json!([{ "paths": one }]);
+    scene.start_restore("old", &of_old);
+    let old = ("old", json!([]), vec!["owners"]);
+    for (name, _, present) in restores.iter().chain([&old]) {
+        scene.brought_back(name);
+        let part = tree.part(present, true);
+        part.assert_in_claim(&scene, &format!("{name}-0"));
+    }
 }
