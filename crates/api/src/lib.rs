@@ -6,6 +6,7 @@
 
 mod suggest;
 mod text;
+mod transition;
 
 pub mod conditions;
 pub mod crd;

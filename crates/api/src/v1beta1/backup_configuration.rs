@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::conditions::Condition;
 use crate::duration::GoDuration;
 use crate::text::string_enum;
+use crate::transition::target_stays_when_ready;
 use crate::v1beta1::{
     BackupHooks, BackupTarget, EmptyDirSettings, RepositoryRef, RetentionPolicy, RuntimeSettings,
     Snapshotter, TaskRef, VolumeClaimTemplate,
@@ -32,7 +33,10 @@ use crate::v1beta1::{
     printcolumn = r#"{"name":"Schedule","type":"string","jsonPath":".spec.schedule"}"#,
     printcolumn = r#"{"name":"Paused","type":"boolean","jsonPath":".spec.paused"}"#,
     printcolumn = r#"{"name":"Phase","type":"string","jsonPath":".status.phase"}"#,
-    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
+    validation = Rule::new(target_stays_when_ready())
+        .message("the target of a BackupConfiguration that is ready cannot be changed; create another BackupConfiguration, and delete this one")
+        .field_path(".spec.target")
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new(

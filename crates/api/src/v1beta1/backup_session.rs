@@ -1,7 +1,7 @@
 //! The BackupSession resource: one run of a backup.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::CustomResource;
+use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ use crate::v1beta1::{BackupInvokerRef, HostProgress, TargetRef};
 
 /// Whose backup runs.
 #[derive(
-    Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, CustomResource, JsonSchema,
+    Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, CustomResource, KubeSchema,
 )]
 #[kube(
     group = "stash.appscode.com",
@@ -35,6 +35,8 @@ use crate::v1beta1::{BackupInvokerRef, HostProgress, TargetRef};
 #[serde(rename_all = "camelCase")]
 pub struct BackupSessionSpec {
     /// The object whose backup this is.
+    #[x_kube(validation = Rule::new("self == oldSelf")
+        .message("a BackupSession belongs to one invoker; create another BackupSession"))]
     pub invoker: BackupInvokerRef,
     /// How often the session is repeated if it fails.
     #[serde(skip_serializing_if = "Option::is_none")]

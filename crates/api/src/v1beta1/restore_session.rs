@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::conditions::Condition;
 use crate::duration::GoDuration;
 use crate::text::string_enum;
+use crate::transition::restore_stays;
 use crate::v1beta1::backup_configuration::{is_unset, restic};
 use crate::v1beta1::{
     EmptyDirSettings, HostProgress, RepositoryRef, RestoreHooks, RestoreTarget, RuntimeSettings,
@@ -43,6 +44,8 @@ use crate::v1beta1::{
 #[x_kube(validation = Rule::new("!has(self.timeOut) || self.timeOut > duration('0s')")
     .message("timeOut must be longer than nothing")
     .field_path(".timeOut"))]
+#[x_kube(validation = Rule::new(restore_stays())
+    .message("a RestoreSession cannot be changed; create another RestoreSession"))]
 pub struct RestoreSessionSpec {
     /// How data gets out of snapshots.
     #[serde(default = "restic")]

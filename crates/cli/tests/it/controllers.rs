@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 use testkit::cluster::{wait_for, wait_until};
 
+mod changes;
 mod schedule;
 pub mod stage;
 mod webhooks;

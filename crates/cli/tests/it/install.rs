@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use testkit::cluster::{Namespace, wait_for, wait_until};
 use testkit::{Cluster, Scratch};
 
-use crate::controllers::stage::PATIENCE;
+use crate::controllers::stage::{PATIENCE, configuration};
 use crate::share::Share;
 
 mod chart;
@@ -201,13 +201,19 @@ impl Drop for Site {
 
 /// A mistake that only the webhook sees is refused: it answers, and its certificate is believed.
 fn assert_webhook_answers(namespace: &Namespace) {
+    let mut elsewhere = configuration("elsewhere", "apps/v1", "Deployment", &json!({}));
+    elsewhere["spec"]["target"]["ref"]["namespace"] = json!("default");
+    let arguments = [
+        "create",
+        "--dry-run=server",
+        "--namespace",
+        namespace.name(),
+        "--filename=-",
+    ];
     wait_until("the webhook refuses", PATIENCE, || {
-        let change = r#"{"spec":{"target":{"paths":["/data/other"]}}}"#;
-        let arguments = ["patch", "backupconfiguration/notes-backup", "--type=merge"];
-        let patch = format!("--patch={change}");
-        let output =
-            namespace.try_kubectl(&[&arguments[..], &["--dry-run=server", &patch]].concat());
-        output.code != 0 && output.stderr.contains("spec.target")
+        let cluster = namespace.cluster();
+        let output = cluster.kubectl_with_input(&arguments, elsewhere.to_string().as_bytes());
+        output.code != 0 && output.stderr.contains("spec.target.ref.namespace")
     });
 }
 

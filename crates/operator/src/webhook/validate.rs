@@ -1,11 +1,8 @@
-//! Refuses what other objects or the earlier state of the same object forbid. What one object can decide stands in
-//! its definition.
+//! Refuses what other objects forbid. What one object can decide, and what may not change in it, stands in its
+//! definition.
 
 use api::problem::Problem;
-use api::v1beta1::{
-    BackupConfiguration, BackupInvokerPhase, RepositoryRef, RestoreSession, RestoreSessionSpec,
-    TargetRef,
-};
+use api::v1beta1::{BackupConfiguration, RepositoryRef, RestoreSession, TargetRef};
 use futures::FutureExt;
 use kube_client::core::admission::{AdmissionResponse, Operation};
 use serde::de::DeserializeOwned;
@@ -34,19 +31,13 @@ pub(super) async fn answer(request: &Request, answering: &Answering) -> Admissio
 
 async fn backup(request: &Request, answering: &Answering) -> Option<Problem> {
     let new: BackupConfiguration = typed(request.object.as_ref()?)?;
-    let old = request.old_object.as_ref().and_then(typed);
     if new.metadata.deletion_timestamp.is_some() {
         return None;
     }
     let namespace = request.namespace.clone().unwrap_or_default();
     let target = new.spec.target.as_ref();
-    let problem = changed_target(old.as_ref(), &new).or_else(|| {
-        foreign_target(
-            target.and_then(|target| target.reference.as_ref()),
-            &namespace,
-        )
-    });
-    match problem {
+    let reference = target.and_then(|target| target.reference.as_ref());
+    match foreign_target(reference, &namespace) {
         Some(problem) => Some(problem),
         None => usage(&new.spec.repository, &namespace, answering).await,
     }
@@ -54,12 +45,9 @@ async fn backup(request: &Request, answering: &Answering) -> Option<Problem> {
 
 async fn restore(request: &Request, answering: &Answering) -> Option<Problem> {
     let new: RestoreSession = typed(request.object.as_ref()?)?;
-    let old: Option<RestoreSession> = request.old_object.as_ref().and_then(typed);
-    if new.metadata.deletion_timestamp.is_some() {
-        return None;
-    }
+    // One that exists cannot be changed, and what it may use was judged when it was created.
     if request.operation == Operation::Update {
-        return changed_restore(old.as_ref()?, &new);
+        return None;
     }
     let namespace = request.namespace.clone().unwrap_or_default();
     let target = new.spec.target.as_ref();
@@ -74,36 +62,6 @@ async fn restore(request: &Request, answering: &Answering) -> Option<Problem> {
 fn typed<K: DeserializeOwned>(object: &kube_client::core::DynamicObject) -> Option<K> {
     let value = serde_json::to_value(object).ok()?;
     serde_json::from_value(value).ok()
-}
-
-fn changed_target(old: Option<&BackupConfiguration>, new: &BackupConfiguration) -> Option<Problem> {
-    let old = old?;
-    let was_ready = old.status.as_ref()?.phase == Some(BackupInvokerPhase::Ready);
-    (was_ready && old.spec.target != new.spec.target).then(|| {
-        Problem::new(
-            "spec.target",
-            "the target of a BackupConfiguration that is ready cannot be changed",
-        )
-        .with_fix("create another BackupConfiguration, and delete this one")
-    })
-}
-
-fn changed_restore(old: &RestoreSession, new: &RestoreSession) -> Option<Problem> {
-    (settled(&old.spec) != settled(&new.spec)).then(|| {
-        Problem::new("spec", "a RestoreSession cannot be changed")
-            .with_fix("create another RestoreSession")
-    })
-}
-
-/// With rules in one place.
-fn settled(spec: &RestoreSessionSpec) -> RestoreSessionSpec {
-    let mut settled = spec.clone();
-    let rules = spec.effective_rules();
-    if let Some(target) = &mut settled.target {
-        target.rules = rules;
-        settled.rules = Vec::new();
-    }
-    settled
 }
 
 fn foreign_target(reference: Option<&TargetRef>, namespace: &str) -> Option<Problem> {
@@ -128,59 +86,5 @@ async fn usage(
             tracing::warn!(error = chain(&error), "a usage policy could not be judged");
             None
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use api::v1beta1::{BackupConfigurationStatus, BackupTarget, RestoreTarget, Rule};
-
-    use super::*;
-
-    #[test]
-    fn the_target_of_a_ready_configuration_stays() {
-        let configuration = |alias: &str, phase| BackupConfiguration {
-            spec: api::v1beta1::BackupConfigurationSpec {
-                target: Some(BackupTarget {
-                    alias: Some(alias.to_owned()),
-                    ..BackupTarget::default()
-                }),
-                ..Default::default()
-            },
-            status: Some(BackupConfigurationStatus {
-                phase: Some(phase),
-                ..Default::default()
-            }),
-            ..Default::default()
-        };
-        let ready = configuration("a", BackupInvokerPhase::Ready);
-        let invalid = configuration("a", BackupInvokerPhase::Invalid);
-        let changed = configuration("b", BackupInvokerPhase::Ready);
-        assert!(changed_target(Some(&ready), &changed).is_some());
-        assert!(changed_target(Some(&ready), &ready).is_none());
-        assert!(changed_target(Some(&invalid), &changed).is_none());
-        assert!(changed_target(None, &changed).is_none());
-    }
-
-    #[test]
-    fn a_restore_stays_as_it_is_but_its_rules_may_move() {
-        let rule = Rule {
-            paths: vec!["/a".to_owned()],
-            ..Rule::default()
-        };
-        let old = RestoreSession::new(
-            "back",
-            RestoreSessionSpec {
-                rules: vec![rule.clone()],
-                target: Some(RestoreTarget::default()),
-                ..Default::default()
-            },
-        );
-        let mut new = old.clone();
-        new.spec.rules = Vec::new();
-        new.spec.target.as_mut().unwrap().rules = vec![rule];
-        assert!(changed_restore(&old, &new).is_none());
-        new.spec.repository.name = "other".to_owned();
-        assert!(changed_restore(&old, &new).is_some());
     }
 }
