@@ -59,6 +59,14 @@ pub enum ArgumentError {
         /// What is known.
         known: &'static str,
     },
+    /// The flag is set or not.
+    #[error("target.args: `{flag}={value}` is unknown; known are true and false")]
+    NotBoolean {
+        /// The flag.
+        flag: String,
+        /// What stands behind it.
+        value: String,
+    },
     /// The flag needs a value.
     #[error("target.args: `{flag}` needs a value, as `{flag}=VALUE`")]
     NoValue {
@@ -82,12 +90,12 @@ pub fn backup(target: Option<&BackupTarget>) -> Result<BackupArguments, Vec<Argu
             "--iexclude" => out.excludes_any_case.push(value.text()?),
             "--exclude-if-present" => out.exclude_if_present.push(value.text()?),
             "--exclude-larger-than" => out.exclude_larger_than = Some(value.text()?),
-            "--exclude-caches" => out.exclude_caches = true,
-            "--one-file-system" | "-x" => out.one_file_system = true,
-            "--ignore-inode" => out.ignore_inode = true,
-            "--ignore-ctime" => out.ignore_ctime = true,
-            "--with-atime" => out.with_atime = true,
-            "--force" | "-f" => out.force = true,
+            "--exclude-caches" => out.exclude_caches = value.is_set()?,
+            "--one-file-system" | "-x" => out.one_file_system = value.is_set()?,
+            "--ignore-inode" => out.ignore_inode = value.is_set()?,
+            "--ignore-ctime" => out.ignore_ctime = value.is_set()?,
+            "--with-atime" => out.with_atime = value.is_set()?,
+            "--force" | "-f" => out.force = value.is_set()?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -103,9 +111,9 @@ pub fn restore(target: Option<&RestoreTarget>) -> Result<RestoreArguments, Vec<A
         match flag {
             "--target" | "-t" => out.target = Some(value.text()?),
             "--overwrite" => out.overwrite = Some(value.text()?),
-            "--delete" => out.delete = true,
-            "--sparse" => out.sparse = true,
-            "--verify" => out.verify = true,
+            "--delete" => out.delete = value.is_set()?,
+            "--sparse" => out.sparse = value.is_set()?,
+            "--verify" => out.verify = value.is_set()?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -122,6 +130,18 @@ struct FlagValue<'a> {
 }
 
 impl FlagValue<'_> {
+    /// Of a flag that is set or not; never the next word, as on restic's command line.
+    fn is_set(&self) -> Result<bool, ArgumentError> {
+        match self.inline {
+            None | Some("true") => Ok(true),
+            Some("false") => Ok(false),
+            Some(value) => Err(ArgumentError::NotBoolean {
+                flag: self.flag.to_owned(),
+                value: value.to_owned(),
+            }),
+        }
+    }
+
     fn text(&mut self) -> Result<String, ArgumentError> {
         if let Some(inline) = self.inline {
             return Ok(inline.to_owned());
@@ -198,10 +218,22 @@ mod tests {
     }
 
     #[test]
+    fn a_flag_that_is_switched_off_is_off() {
+        let target = RestoreTarget {
+            args: vec!["--delete=false".to_owned(), "--sparse=true".to_owned()],
+            ..Default::default()
+        };
+        let read = restore(Some(&target)).unwrap();
+        assert!(!read.delete && read.sparse);
+    }
+
+    #[test]
     fn every_mistake_is_told_at_once() {
-        let errors = backup(Some(&target(&["--repo=/x", "--verbose", "--exclude"]))).unwrap_err();
+        let words = ["--repo=/x", "--verbose", "--force=no", "--exclude"];
+        let errors = backup(Some(&target(&words))).unwrap_err();
         let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        assert_eq!(texts.len(), 3, "{texts:?}");
-        assert!(texts[0].contains("`--repo`") && texts[2].contains("needs a value"));
+        assert_eq!(texts.len(), 4, "{texts:?}");
+        assert!(texts[2].contains("`--force=no`"), "{texts:?}");
+        assert!(texts[0].contains("`--repo`") && texts[3].contains("needs a value"));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Component, PathBuf};
 use std::sync::Arc;
 
 use archive::filter::{Case, PatternList};
@@ -161,7 +161,7 @@ impl Engine {
                     all.iter().map(|(_, snapshot)| &snapshot.paths).collect();
                 paths.sort();
                 paths.dedup();
-                let latest: Vec<_> = paths
+                let mut latest: Vec<_> = paths
                     .into_iter()
                     .filter_map(|paths| {
                         all.iter()
@@ -176,6 +176,8 @@ impl Engine {
                         path: None,
                     });
                 }
+                // One may lie within another, of a time when other paths were saved: the newest has the last word.
+                latest.sort_by_key(|(_, snapshot)| snapshot.time);
                 Ok(latest)
             }
         }
@@ -237,8 +239,15 @@ fn options(
             )));
         }
     };
+    let target = PathBuf::from(arguments.target.as_deref().unwrap_or("/"));
+    let is_root = target.components().all(|part| part == Component::RootDir);
+    if arguments.delete && is_root && !matches!(entries, Entries::Include(_)) {
+        return Err(EngineError::Arguments(
+            "target.args: `--delete` would remove everything else below `/`; name what may go in `include` of the rule, or a folder by `--target`".to_owned(),
+        ));
+    }
     Ok(RestoreOptions {
-        target: PathBuf::from(arguments.target.as_deref().unwrap_or("/")),
+        target,
         selection: entries,
         overwrite,
         delete: arguments.delete,
@@ -246,4 +255,34 @@ fn options(
         verify: arguments.verify,
         ..RestoreOptions::default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delete(include: &[&str], exclude: &[&str], target: Option<&str>) -> bool {
+        let list = |patterns: &[&str]| patterns.iter().map(|&it| it.to_owned()).collect();
+        let selection = Selection {
+            source_host: "host-0".to_owned(),
+            choice: Choice::LatestOfEachPath,
+            include: list(include),
+            exclude: list(exclude),
+        };
+        let arguments = RestoreArguments {
+            delete: true,
+            target: target.map(str::to_owned),
+            ..RestoreArguments::default()
+        };
+        options(&selection, &arguments).is_ok()
+    }
+
+    #[test]
+    fn nothing_is_deleted_below_the_root_but_what_is_named() {
+        assert!(!delete(&[], &[], None));
+        assert!(!delete(&[], &["/data/cache"], None));
+        assert!(!delete(&[], &["/data/cache"], Some("//")));
+        assert!(delete(&["/data"], &[], None));
+        assert!(delete(&[], &["/data/cache"], Some("/restored")));
+    }
 }

@@ -6,8 +6,8 @@ use api::k8s_openapi::api::batch::v1::Job;
 use api::k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use api::v1alpha1::Repository;
 use api::v1beta1::{
-    BackupConfiguration, BackupInvokerRef, BackupSession, BackupSessionStatus, RestorePhase,
-    RestoreSession, TargetRef,
+    BackupConfiguration, BackupInvokerRef, BackupSession, BackupSessionStatus, RestoreSession,
+    TargetRef,
 };
 use jiff::Timestamp;
 use kube_client::{Resource, ResourceExt};
@@ -22,6 +22,7 @@ use crate::context::Context;
 use crate::failure::ReconcileError;
 use crate::job::state::{self, Refusal, is_over};
 use crate::reading::{self, Target};
+use crate::restore_session::{has_ended, way};
 use crate::stores::{Stores, Touched};
 use crate::workload;
 
@@ -298,13 +299,16 @@ pub fn is_older(session: &BackupSession, than: &BackupSession) -> bool {
     key(session) < key(than)
 }
 
-/// The restore that is at work on a target.
+/// The restore that is at work on a target. One that failed in an init container is tried again: what it was to bring
+/// back must not be followed by a backup of what is there without it.
 fn running_restore(stores: &Stores, namespace: &str, reference: &TargetRef) -> Option<String> {
     let is_running = |restore: &RestoreSession| {
         let status = restore.status.as_ref();
         let target = restore.spec.target.as_ref();
         let of_restore = target.and_then(|target| target.reference.as_ref());
-        status.and_then(|status| status.phase) == Some(RestorePhase::Running)
+        let way = way(restore).ok();
+        status.is_some_and(|status| status.total_hosts.is_some())
+            && !has_ended(restore, way.as_ref())
             && restore.metadata.namespace.as_deref() == Some(namespace)
             && restore.metadata.deletion_timestamp.is_none()
             && of_restore.is_some_and(|it| it.kind == reference.kind && it.name == reference.name)
