@@ -21,6 +21,7 @@ use crate::stores::{Stores, Touched};
 
 mod apply;
 mod observe;
+mod place;
 mod plan;
 mod wipe_out;
 
@@ -53,7 +54,13 @@ pub fn controller(
             });
             references(&within)
         }
-        Touched::Repository { .. } | Touched::Workload(_) => Vec::new(),
+        // Another one at the same place may have gone.
+        Touched::Repository { .. } => references(
+            &used
+                .repositories
+                .state_filter(|it| it.metadata.deletion_timestamp.is_some()),
+        ),
+        Touched::Workload(_) => Vec::new(),
     };
     let all = move || references(&every.repositories.state());
     let controller = Controller::new(api, watcher::Config::default())

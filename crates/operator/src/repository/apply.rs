@@ -1,6 +1,7 @@
 //! Writes what was decided about a Repository.
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use api::k8s_openapi::api::batch::v1::Job;
 use api::v1alpha1::{Repository, RepositoryStatus};
@@ -20,6 +21,9 @@ use crate::failure::{ReconcileError, chain, found};
 use crate::repository::plan::{FINALIZER, Plan, Step};
 use crate::repository::wipe_out::{self, Objects};
 
+/// When it is asked again who needs the data.
+const LATER: Duration = Duration::from_secs(30);
+
 /// Carries a plan out.
 pub async fn apply(
     context: &Context,
@@ -36,6 +40,7 @@ pub async fn apply(
     let key = format!("the data of {}", key(repository));
     match step {
         Step::Nothing => {}
+        Step::Wait => return Ok(Again::After(LATER)),
         Step::AddFinalizer => set_finalizer(context, repository, true).await?,
         Step::RemoveFinalizer => {
             context.delays.forget(&key);

@@ -1,14 +1,19 @@
 //! Reads who uses a Repository, and how far the removal of its data is.
 
+use std::fmt::Debug;
+
 use api::k8s_openapi::api::batch::v1::Job;
 use api::v1alpha1::{Repository, TypedObjectReference};
 use api::v1beta1::{BackupConfiguration, RepositoryRef, RestoreSession};
+use kube_client::api::ListParams;
 use kube_client::{Api, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 use session::names;
 
 use crate::context::Context;
 use crate::failure::{ReconcileError, found};
 use crate::inject::Invoker;
+use crate::repository::place;
 use crate::stores::Stores;
 
 /// How far the removal of the data is.
@@ -29,6 +34,8 @@ pub enum WipeOut {
 pub struct Observation {
     /// Who names the Repository, sorted.
     pub references: Vec<TypedObjectReference>,
+    /// Who else needs the data, by the API server itself; asked before its removal begins.
+    pub needed_by: Vec<TypedObjectReference>,
     /// How far the removal of the data is; looked at only when the Repository is being deleted.
     pub wipe_out: WipeOut,
 }
@@ -63,8 +70,16 @@ pub async fn observe(
     } else {
         WipeOut::NotStarted
     };
+    let references = references(stores, repository);
+    let is_next = is_deleted && repository.spec.wipe_out && wipe_out == WipeOut::NotStarted;
+    let needed_by = if is_next && references.is_empty() {
+        needed_by(repository, context).await?
+    } else {
+        Vec::new()
+    };
     Ok(Observation {
-        references: references(stores, repository),
+        references,
+        needed_by,
         wipe_out,
     })
 }
@@ -85,6 +100,44 @@ fn references(stores: &Stores, repository: &Repository) -> Vec<TypedObjectRefere
         (&left.kind, &left.namespace, &left.name).cmp(&(&right.kind, &right.namespace, &right.name))
     });
     all
+}
+
+/// Other Repositories at the same place that stay, and invokers of which our copies do not know yet.
+async fn needed_by(
+    repository: &Repository,
+    context: &Context,
+) -> Result<Vec<TypedObjectReference>, ReconcileError> {
+    let repositories = list::<Repository>(context).await?;
+    let configurations = list::<BackupConfiguration>(context).await?;
+    let restores = list::<RestoreSession>(context).await?;
+    let of_repositories = repositories.iter().filter(|it| {
+        it.metadata.uid != repository.metadata.uid
+            && it.metadata.deletion_timestamp.is_none()
+            && place::is_same(it, repository)
+    });
+    let of_configurations = configurations
+        .iter()
+        .filter(|it| uses(*it, &it.spec.repository, repository));
+    let of_restores = restores
+        .iter()
+        .filter(|it| uses(*it, &it.spec.repository, repository));
+    Ok(of_repositories
+        .map(named::<Repository>)
+        .chain(of_configurations.map(named::<BackupConfiguration>))
+        .chain(of_restores.map(named::<RestoreSession>))
+        .collect())
+}
+
+async fn list<K>(context: &Context) -> Result<Vec<K>, ReconcileError>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    let listed = Api::<K>::all(context.client())
+        .list(&ListParams::default())
+        .await;
+    listed
+        .map(|list| list.items)
+        .map_err(ReconcileError::api("list", K::plural(&()).into_owned()))
 }
 
 /// Whether an object names the Repository, and stays.

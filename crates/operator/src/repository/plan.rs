@@ -16,6 +16,8 @@ const MOST_NAMES: usize = 5;
 pub enum Step {
     /// Nothing.
     Nothing,
+    /// Nothing yet: somebody needs the data of whose end we do not hear.
+    Wait,
     /// From now on a deletion waits for us.
     AddFinalizer,
     /// The object may go.
@@ -92,7 +94,7 @@ fn deletion(repository: &Repository, observation: &Observation) -> (Step, Option
                 ),
             )),
         ),
-        WipeOut::NotStarted if observation.references.is_empty() => (
+        WipeOut::NotStarted if users(observation).is_empty() => (
             Step::StartWipeOut,
             Some(News::normal(
                 "WipeOutStarted",
@@ -100,12 +102,16 @@ fn deletion(repository: &Repository, observation: &Observation) -> (Step, Option
             )),
         ),
         WipeOut::NotStarted => (
-            Step::Nothing,
+            if observation.needed_by.is_empty() {
+                Step::Nothing
+            } else {
+                Step::Wait
+            },
             Some(News {
                 kind: EventKind::Warning,
                 reason: "RepositoryInUse",
                 message: format!(
-                    "the data of the Repository {name} is kept as long as it is used by {}; delete them or name another Repository there",
+                    "the data of the Repository {name} is kept as long as it is used by {}; delete them or name another Repository there, or set spec.wipeOut to false to keep the data and let the Repository go",
                     users(observation)
                 ),
                 repeats: Repeats::Never,
@@ -115,16 +121,16 @@ fn deletion(repository: &Repository, observation: &Observation) -> (Step, Option
 }
 
 fn users(observation: &Observation) -> String {
-    let names: Vec<String> = observation
-        .references
-        .iter()
+    let all = observation.references.iter().chain(&observation.needed_by);
+    let names: Vec<String> = all
+        .clone()
         .take(MOST_NAMES)
         .map(|it| {
             let namespace = it.namespace.as_deref().unwrap_or_default();
             format!("{} {namespace}/{}", it.kind, it.name)
         })
         .collect();
-    match observation.references.len().saturating_sub(MOST_NAMES) {
+    match all.count().saturating_sub(MOST_NAMES) {
         0 => names.join(", "),
         more => format!("{} and {more} more", names.join(", ")),
     }
@@ -161,6 +167,7 @@ mod tests {
         };
         Observation {
             references: (0..users).map(user).collect(),
+            needed_by: Vec::new(),
             wipe_out,
         }
     }
@@ -198,6 +205,16 @@ mod tests {
         let used = plan(&deleted, &observation(WipeOut::NotStarted, 7));
         assert_eq!(used.step, Step::Nothing);
         insta::assert_snapshot!(used.news[0].message);
+        let mut shared = observation(WipeOut::NotStarted, 0);
+        shared.needed_by = vec![TypedObjectReference {
+            api_group: None,
+            kind: "Repository".to_owned(),
+            namespace: Some("moved".to_owned()),
+            name: "repo".to_owned(),
+        }];
+        let waits = plan(&deleted, &shared);
+        assert_eq!(waits.step, Step::Wait);
+        assert!(waits.news[0].message.contains("Repository moved/repo"));
         let free = plan(&deleted, &observation(WipeOut::NotStarted, 0));
         assert_eq!(free.step, Step::StartWipeOut);
         let running = plan(&deleted, &observation(WipeOut::Running, 0));

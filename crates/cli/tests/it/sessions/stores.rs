@@ -330,13 +330,24 @@ fn a_repository_that_is_wiped_out_takes_no_other_along() {
         .restic("of/home", &["check", "--read-data"])
         .succeed("check");
     stage.kubectl(&["delete", "bc", "home"]);
+    // It waits as long as another Repository names the same place.
+    let mut twin = stage.get("repository/doomed");
+    twin["metadata"] = json!({ "name": "twin" });
+    twin["spec"]["wipeOut"] = json!(false);
+    twin.as_object_mut().unwrap().remove("status");
+    stage.apply(&twin);
+    stage.kubectl(&["delete", "repository", "doomed", "--wait=false"]);
+    wait_until("the other Repository is told", PATIENCE, || {
+        let events = scene.events("Repository", "doomed");
+        events.contains(&"RepositoryInUse".to_owned())
+    });
     // It waits while the password does not open the repository, and says so.
     let password = |text: &str| {
         let patch = json!({ "stringData": { "RESTIC_PASSWORD": text } });
         stage.merge("secret/store-keys", &patch.to_string());
     };
     password("wrong");
-    stage.kubectl(&["delete", "repository", "doomed", "--wait=false"]);
+    stage.kubectl(&["delete", "repository", "twin"]);
     wait_until("the failure is told", PATIENCE, || {
         let events = scene.events("Repository", "doomed");
         events.iter().any(|reason| reason.contains("Fail"))
