@@ -16,11 +16,15 @@ fn unchanged(object: &str, fields: &[&str]) -> String {
     all.join(" && ")
 }
 
-/// On a whole BackupConfiguration: its target stays once it is ready.
+/// On a whole BackupConfiguration: what is backed up, and its name in snapshots, stay once it is ready. Which of its
+/// paths are, without what, may change: the next session does so.
 pub fn target_stays_when_ready() -> String {
     let was_ready =
         "has(oldSelf.status) && has(oldSelf.status.phase) && oldSelf.status.phase == 'Ready'";
-    format!("!({was_ready}) || ({})", unchanged(".spec", &["target"]))
+    let stays = unchanged(".spec.target", &["ref", "alias"]);
+    format!(
+        "!({was_ready}) || (has(self.spec.target) == has(oldSelf.spec.target) && (!has(self.spec.target) || ({stays})))"
+    )
 }
 
 /// The fields of a RestoreSession's specification, but for its target and its rules.

@@ -35,7 +35,7 @@ use crate::v1beta1::{
     printcolumn = r#"{"name":"Phase","type":"string","jsonPath":".status.phase"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
     validation = Rule::new(target_stays_when_ready())
-        .message("the target of a BackupConfiguration that is ready cannot be changed; create another BackupConfiguration, and delete this one")
+        .message("the workload (ref) and the alias of a BackupConfiguration that is ready cannot be changed; create another BackupConfiguration, and delete this one")
         .field_path(".spec.target")
 )]
 #[serde(rename_all = "camelCase")]

@@ -176,7 +176,7 @@ fn restore_rules_are_checked() {
 }
 
 #[test]
-fn the_target_of_a_ready_configuration_stays() {
+fn what_a_ready_configuration_is_about_stays() {
     let configuration = |phase: &str, alias: &str, paused: bool| {
         let spec =
             backup(json!({"target": {"alias": alias, "paths": ["/home"]}, "paused": paused}));
@@ -185,7 +185,7 @@ fn the_target_of_a_ready_configuration_stays() {
     let change = |old: &Value, new: &Value| broken_by("BackupConfiguration", new, Some(old));
     let ready = configuration("Ready", "a", false);
     let refused = [
-        "the target of a BackupConfiguration that is ready cannot be changed; create another BackupConfiguration, and delete this one",
+        "the workload (ref) and the alias of a BackupConfiguration that is ready cannot be changed; create another BackupConfiguration, and delete this one",
     ];
     assert_eq!(change(&ready, &configuration("Ready", "b", false)), refused);
     assert_eq!(
@@ -200,6 +200,10 @@ fn the_target_of_a_ready_configuration_stays() {
         change(&ready, &configuration("NotReady", "a", true)),
         [""; 0]
     );
+    let mut paths = ready.clone();
+    paths["spec"]["target"]["paths"] = json!(["/srv"]);
+    paths["spec"]["target"]["exclude"] = json!(["*.tmp"]);
+    assert_eq!(change(&ready, &paths), [""; 0]);
     let not_ready = configuration("NotReady", "a", false);
     assert_eq!(
         change(&not_ready, &configuration("Ready", "b", false)),

@@ -5,7 +5,7 @@ use testkit::cluster::wait_until;
 
 use super::stage::{PATIENCE, Stage};
 
-const TARGET: &str = "the target of a BackupConfiguration that is ready cannot be changed; create another BackupConfiguration, and delete this one";
+const TARGET: &str = "the workload (ref) and the alias of a BackupConfiguration that is ready cannot be changed; create another BackupConfiguration, and delete this one";
 const RESTORE: &str = "a RestoreSession cannot be changed; create another RestoreSession";
 const SESSION: &str = "a BackupSession belongs to one invoker; create another BackupSession";
 
@@ -50,8 +50,6 @@ fn what_may_not_change_is_refused_by_the_api_server_alone() {
     });
     for change in [
         &alias("second"),
-        r#"{"spec":{"target":{"paths":["/data/other"]}}}"#,
-        r#"{"spec":{"target":{"exclude":["*.tmp"]}}}"#,
         r#"{"spec":{"target":{"ref":{"name":"other"}}}}"#,
         r#"{"spec":{"target":{"alias":null}}}"#,
         r#"{"spec":{"target":null}}"#,
@@ -61,6 +59,7 @@ fn what_may_not_change_is_refused_by_the_api_server_alone() {
     for change in [
         r#"{"metadata":{"labels":{"team":"storage"},"finalizers":["example.org/kept"]}}"#,
         r#"{"spec":{"paused":true,"schedule":"1 1 1 1 *","repository":{"name":"other"}}}"#,
+        r#"{"spec":{"target":{"paths":["/data/other"],"exclude":["*.tmp"],"args":["--one-file-system"]}}}"#,
         r#"{"spec":{"target":{"paths":["/data"]},"repository":{"name":"repo"}}}"#,
     ] {
         allowed(&stage, "bc/home", change);

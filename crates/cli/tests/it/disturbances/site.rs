@@ -139,15 +139,18 @@ impl Site {
         Agent::of(self.scene.stage.name(), pod)
     }
 
-    /// The Pod of the Deployment.
+    /// The Pod of the Deployment that has the sidecar; one without may still be there.
     pub fn web(&self) -> String {
         wait_for("a Pod of the Deployment", PATIENCE, || {
             let list = ["get", "pods", "--selector=app=web", "--output", "json"];
             let pods: Value = serde_json::from_str(&self.scene.stage.kubectl(&list)).unwrap();
             let pods = pods["items"].as_array().unwrap();
-            let mut live = pods.iter().map(|pod| &pod["metadata"]);
-            let live = live.find(|metadata| metadata["deletionTimestamp"].is_null())?;
-            Some(live["name"].as_str().unwrap().to_owned())
+            let live = pods.iter().find(|pod| {
+                let mut containers = pod["spec"]["containers"].as_array().unwrap().iter();
+                pod["metadata"]["deletionTimestamp"].is_null()
+                    && containers.any(|it| it["name"] == "stash")
+            })?;
+            Some(live["metadata"]["name"].as_str().unwrap().to_owned())
         })
     }
 
