@@ -16,11 +16,27 @@ use crate::failure::{OperatorError, chain, found, status_code};
 /// Name of the Lease.
 pub const LEASE: &str = "stash-operator";
 
+/// How long after the begin of its last renewal a leader stops: others take over after [`lease::DURATION`].
+const BELIEVED: Duration = lease::DURATION.saturating_sub(lease::RETRY);
+
+/// What an attempt to take or renew the Lease came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attempt {
+    /// It is ours.
+    Ours,
+    /// Somebody else holds it.
+    Foreign,
+    /// Somebody wrote it meanwhile, or the API server gave no answer.
+    Unknown,
+}
+
 /// A candidate for leadership, and later the leader.
 #[derive(Debug)]
 pub struct Candidate {
     context: Arc<Context>,
     started: Instant,
+    /// When the last attempt that made the Lease ours began.
+    renewed: Instant,
     observed: Option<Observation>,
 }
 
@@ -30,6 +46,7 @@ impl Candidate {
         Self {
             context,
             started: Instant::now(),
+            renewed: Instant::now(),
             observed: None,
         }
     }
@@ -38,7 +55,7 @@ impl Candidate {
     pub async fn wait(&mut self, stop: &CancellationToken) -> bool {
         tracing::info!(identity = self.context.options.identity, "waiting to lead");
         loop {
-            if self.try_once().await {
+            if self.try_once(lease::RENEW).await == Attempt::Ours {
                 tracing::info!("leading");
                 self.context.metrics.set_leading(true);
                 return true;
@@ -52,43 +69,56 @@ impl Candidate {
 
     /// Renews until leadership is lost, which is an error, or until told to stop, which gives it back.
     pub async fn keep(&mut self, stop: &CancellationToken) -> Result<(), OperatorError> {
-        let mut renewed = Instant::now();
+        let mut pause = lease::RENEW;
         loop {
             tokio::select! {
                 () = stop.cancelled() => {
                     self.release().await;
                     return Ok(());
                 }
-                () = tokio::time::sleep(lease::RENEW) => {}
+                () = tokio::time::sleep(pause.min(self.believed())) => {}
             }
-            if self.try_once().await {
-                renewed = Instant::now();
-            } else if renewed.elapsed() + lease::RETRY >= lease::DURATION {
-                // Others may take over from now on.
-                self.context.metrics.set_leading(false);
-                return Err(OperatorError::LeadershipLost {
-                    lease: LEASE.to_owned(),
-                });
-            }
+            let attempt = self.try_once(lease::RENEW.min(self.believed())).await;
+            pause = match attempt {
+                Attempt::Ours => lease::RENEW,
+                Attempt::Unknown if !self.believed().is_zero() => lease::RETRY,
+                Attempt::Foreign | Attempt::Unknown => {
+                    self.context.metrics.set_leading(false);
+                    return Err(OperatorError::LeadershipLost {
+                        lease: LEASE.to_owned(),
+                    });
+                }
+            };
         }
     }
 
-    /// Whether the lease is ours after this attempt. No attempt outlasts the time in which others believe us.
-    async fn try_once(&mut self) -> bool {
-        match tokio::time::timeout(lease::RENEW, self.attempt()).await {
-            Ok(Ok(is_ours)) => is_ours,
+    /// How long nobody else takes over, if no renewal succeeds from now on.
+    fn believed(&self) -> Duration {
+        BELIEVED.saturating_sub(self.renewed.elapsed())
+    }
+
+    /// Takes or renews the lease within `limit`. Others count from when they see it; we do from before that.
+    async fn try_once(&mut self, limit: Duration) -> Attempt {
+        let began = Instant::now();
+        match tokio::time::timeout(limit, self.attempt()).await {
+            Ok(Ok(attempt)) => {
+                if attempt == Attempt::Ours {
+                    self.renewed = began;
+                }
+                attempt
+            }
             Ok(Err(error)) => {
                 tracing::warn!(error = chain(&error), "cannot use the Lease {LEASE}");
-                false
+                Attempt::Unknown
             }
             Err(_) => {
                 tracing::warn!("the API server did not answer about the Lease {LEASE} in time");
-                false
+                Attempt::Unknown
             }
         }
     }
 
-    async fn attempt(&mut self) -> Result<bool, kube_client::Error> {
+    async fn attempt(&mut self) -> Result<Attempt, kube_client::Error> {
         let leases = self.leases();
         let Some(present) = found(leases.get(LEASE).await)? else {
             return accepted(
@@ -102,7 +132,7 @@ impl Candidate {
         let decision = lease::decide(&observed, &self.context.options.identity, now);
         self.observed = Some(observed);
         match decision {
-            Decision::Wait => Ok(false),
+            Decision::Wait => Ok(Attempt::Foreign),
             Decision::Take | Decision::Renew => {
                 let lease = self.written(Some(&present));
                 accepted(leases.replace(LEASE, &PostParams::default(), &lease).await)
@@ -177,10 +207,10 @@ impl Candidate {
 }
 
 /// Somebody who was faster is no error.
-fn accepted(result: Result<Lease, kube_client::Error>) -> Result<bool, kube_client::Error> {
+fn accepted(result: Result<Lease, kube_client::Error>) -> Result<Attempt, kube_client::Error> {
     match result {
-        Ok(_) => Ok(true),
-        Err(error) if status_code(&error) == Some(409) => Ok(false),
+        Ok(_) => Ok(Attempt::Ours),
+        Err(error) if status_code(&error) == Some(409) => Ok(Attempt::Unknown),
         Err(error) => Err(error),
     }
 }

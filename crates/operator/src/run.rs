@@ -126,13 +126,12 @@ async fn work(
         control(context, stores, &leading).await;
         keep_until.cancel();
     };
-    let keeping = async {
-        let kept = candidate.keep(&keep_until).await;
-        leading.cancel();
-        kept
-    };
-    let ((), kept) = future::join(controlling, keeping).await;
-    kept
+    let keeping = candidate.keep(&keep_until);
+    match future::select(Box::pin(controlling), Box::pin(keeping)).await {
+        Either::Left(((), keeping)) => keeping.await,
+        // Others lead now: what is under way ends where it is, and is gone on with by them.
+        Either::Right((kept, _)) => kept,
+    }
 }
 
 /// Waits for the API server, and refuses to go on where our kinds are not defined.

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use testkit::cluster::{wait_for, wait_until};
 
 mod changes;
+mod leader;
 mod schedule;
 pub mod stage;
 mod webhooks;
