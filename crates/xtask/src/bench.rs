@@ -2,13 +2,15 @@
 //!
 //! Every round runs each engine on the same data, one after the other, so that a slow moment of the
 //! machine hits all of them; the table holds the median time and the highest memory of the rounds.
-//! `cargo xtask bench backends` measures throughput over the network instead.
+//! `cargo xtask bench backends` measures throughput over the network instead, `bench operator` the operator on a real
+//! Kubernetes.
 
 pub mod measure;
 
 mod backends;
 mod corpus;
 mod engine;
+mod operator;
 mod table;
 
 use std::env;
@@ -47,6 +49,8 @@ pub struct BenchOptions {
 enum Part {
     /// Throughput to and from the test server of each backend, near and far
     Backends(backends::BackendsOptions),
+    /// The operator with thousands of BackupConfigurations on a real Kubernetes
+    Operator(operator::OperatorOptions),
 }
 
 /// What was measured once.
@@ -59,8 +63,10 @@ pub struct Measurement {
 
 /// Makes the corpora, measures, prints the table and writes it into `docs/performance.md`.
 pub fn run(workspace: &Workspace, options: &BenchOptions) -> Result<(), Failure> {
-    if let Some(Part::Backends(part)) = &options.part {
-        return backends::run(workspace, options, part);
+    match &options.part {
+        Some(Part::Backends(part)) => return backends::run(workspace, options, part),
+        Some(Part::Operator(part)) => return operator::run(workspace, options.quick, part),
+        None => {}
     }
     let engines = engine::all(workspace)?;
     let folder = scratch(options, 12 << 30)?;

@@ -82,6 +82,10 @@ enum Verb {
 /// The variable that names the file of a cluster to tests.
 pub const VARIABLE: &str = "STASH_TEST_CLUSTER";
 
+pub use bring_up::build;
+pub use components::AUDIT_LOG;
+pub use settings::AUDITED;
+
 /// How a cluster of a test run ends.
 pub const WARD: Ward = Ward {
     task: "cluster",
@@ -125,7 +129,16 @@ pub fn check_machine() -> Result<(), Failure> {
 /// Starts a cluster in the folder of a guard, with all that tests use beside it, and returns the file that they read.
 pub fn bring_up(workspace: &Workspace, guard: &Guard) -> Result<PathBuf, Failure> {
     helm::install()?;
-    up(workspace, &Layout::new(guard.state())?, None)?;
+    bring_up_with(workspace, guard, None)
+}
+
+/// The same without what only tests use; `program` is for the image of `stash`.
+pub fn bring_up_with(
+    workspace: &Workspace,
+    guard: &Guard,
+    program: Option<PathBuf>,
+) -> Result<PathBuf, Failure> {
+    up(workspace, &Layout::new(guard.state())?, program)?;
     Ok(offer::file(guard.state()))
 }
 

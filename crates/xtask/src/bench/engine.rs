@@ -18,16 +18,7 @@ pub struct Engine {
 /// All engines present: restic first, because the ratios refer to it, then `stash`, then rustic.
 pub fn all(workspace: &Workspace) -> Result<Vec<Engine>, Failure> {
     let restic = Restic::install(workspace)?;
-    report::line("building stash in release mode");
-    command::run(&mut workspace.cargo(&[
-        "build",
-        "--release",
-        "--package",
-        "cli",
-        "--bin",
-        "stash",
-    ]))?;
-    let stash = workspace.target_folder()?.join("release/stash");
+    let stash = release(workspace)?;
     let mut engines = vec![
         Engine {
             name: "restic",
@@ -49,6 +40,20 @@ pub fn all(workspace: &Workspace) -> Result<Vec<Engine>, Failure> {
         });
     }
     Ok(engines)
+}
+
+/// Builds `stash` as users run it.
+pub fn release(workspace: &Workspace) -> Result<PathBuf, Failure> {
+    report::line("building stash in release mode");
+    command::run(&mut workspace.cargo(&[
+        "build",
+        "--release",
+        "--package",
+        "cli",
+        "--bin",
+        "stash",
+    ]))?;
+    Ok(workspace.target_folder()?.join("release/stash"))
 }
 
 impl Engine {

@@ -26,6 +26,9 @@ pub const ALL: &[&str] = &[
     PROXY,
 ];
 
+/// Where the API server writes what [`super::settings::AUDITED`] asked it for, in the folder of the cluster.
+pub const AUDIT_LOG: &str = "logs/audit.log";
+
 /// Fails for a name that is none of [`ALL`].
 pub fn check_name(name: &str) -> Result<(), Failure> {
     if ALL.contains(&name) {
@@ -104,6 +107,9 @@ fn api_server(layout: &Layout) -> Vec<String> {
         "--authorization-mode=Node,RBAC".to_owned(),
         "--enable-admission-plugins=NodeRestriction".to_owned(),
         "--allow-privileged=true".to_owned(),
+        format!("--audit-policy-file={}", layout.text("etc/audit.json")),
+        format!("--audit-log-path={}", layout.text(AUDIT_LOG)),
+        "--audit-log-maxsize=1000".to_owned(),
     ]
 }
 

@@ -11,6 +11,9 @@ use super::layout::{DNS, Layout, NODE, NODE_ADDRESS, PODS};
 use crate::failure::Failure;
 use crate::workspace::write_text;
 
+/// The operator that `bench operator` measures: the only one whose requests the API server writes down.
+pub const AUDITED: &str = "system:serviceaccount:stash:measured-operator";
+
 /// Writes all of them.
 pub fn write(layout: &Layout, runc: &Path, plugins: &Path) -> Result<(), Failure> {
     let put = |name: &str, text: &str| write_text(&layout.path(name), text);
@@ -18,8 +21,18 @@ pub fn write(layout: &Layout, runc: &Path, plugins: &Path) -> Result<(), Failure
     put("etc/cni/10-pods.conflist", &network(layout).to_string())?;
     put("etc/kubelet.json", &kubelet(layout).to_string())?;
     put("etc/proxy.json", &proxy(layout).to_string())?;
+    put("etc/audit.json", &audit().to_string())?;
     // There is no name server outside; Pods that want the node's get one that does not answer.
     put("etc/resolv.conf", "nameserver 127.0.0.1\n")
+}
+
+fn audit() -> Value {
+    json!({
+        "apiVersion": "audit.k8s.io/v1",
+        "kind": "Policy",
+        "omitStages": ["RequestReceived", "ResponseStarted"],
+        "rules": [{ "level": "Metadata", "users": [AUDITED] }, { "level": "None" }],
+    })
 }
 
 /// Without CAP_SYS_RESOURCE the score of containers cannot be lowered, hence `restrict_oom_score_adj`.
