@@ -1,11 +1,14 @@
-//! Volume claims: tells the other controllers when one comes, is being deleted or goes. Nothing is done to them.
+//! Volume claims: tells the other controllers when one comes, is being deleted or goes, and which are there. Nothing is
+//! done to them.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use api::k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use kube_client::Api;
+use session::model::CLAIM_KIND;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
@@ -20,6 +23,12 @@ pub fn controller(
     stop: &CancellationToken,
 ) -> BoxFuture<'static, ()> {
     let stores = Arc::clone(stores);
+    let present = Arc::new(Mutex::new(HashSet::<WorkloadKey>::new()));
+    let known = Arc::clone(&present);
+    stores.targets.know(CLAIM_KIND, move |claim| {
+        let known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.contains(claim)
+    });
     known::follow::<PersistentVolumeClaim, _, _>(
         Api::all(context.client()),
         stop.clone(),
@@ -31,7 +40,16 @@ pub fn controller(
                 (claim.metadata.uid.clone(), is_deleted),
             )
         },
-        move |claim| stores.tell(Touched::Workload(claim)),
+        move |claim, now| {
+            {
+                let mut present = present.lock().unwrap_or_else(PoisonError::into_inner);
+                match now {
+                    Some((_, false)) => present.insert(claim.clone()),
+                    Some((_, true)) | None => present.remove(&claim),
+                };
+            }
+            stores.tell(Touched::Workload(claim));
+        },
     )
     .boxed()
 }

@@ -7,6 +7,7 @@ use kube_client::Client;
 use crate::delays::Delays;
 use crate::events::Events;
 use crate::metrics::Metrics;
+use crate::presence::Secrets;
 
 /// The image that sidecars, init containers and Jobs run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +67,8 @@ pub struct Context {
     pub events: Events,
     /// How long each object waits after a failure.
     pub delays: Delays,
+    /// Which Secrets were there when they were asked for last.
+    pub secrets: Secrets,
 }
 
 /// A client whose `Debug` says nothing: it holds credentials.
@@ -87,6 +90,7 @@ impl Context {
             options,
             metrics: Metrics::new(),
             delays: Delays::new(),
+            secrets: Secrets::default(),
         }
     }
 

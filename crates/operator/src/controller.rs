@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::future::Future;
 use std::hash::Hash;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use jiff::Timestamp;
 use kube_client::Resource;
 use kube_runtime::Controller;
 use kube_runtime::controller::Action;
+use rand::RngExt;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
@@ -24,8 +26,9 @@ const CONCURRENCY: u16 = 16;
 const DEBOUNCE: Duration = Duration::from_millis(50);
 /// How long passes may go on when the operator is to end; shorter than the Lease lasts.
 const GRACE: Duration = Duration::from_secs(5);
-/// Everything is looked at again so often, should a change ever have been missed.
-const RESYNC: Duration = Duration::from_mins(10);
+/// Everything is looked at again so often, should a change ever have been missed: about every ten minutes, and not all
+/// of it at the same time.
+const RESYNC: RangeInclusive<Duration> = Duration::from_mins(8)..=Duration::from_mins(12);
 
 /// When to look at an object again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,9 +105,10 @@ pub async fn drive<K, Pass, Passing>(
             if result.is_ok() {
                 context.delays.forget(&key);
             }
+            let resync = rand::rng().random_range(RESYNC);
             result.map(|again| match again {
-                Again::OnChange => Action::requeue(RESYNC),
-                Again::After(delay) => Action::requeue(delay.min(RESYNC)),
+                Again::OnChange => Action::requeue(resync),
+                Again::After(delay) => Action::requeue(delay.min(resync)),
             })
         }
     };

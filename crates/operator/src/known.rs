@@ -14,12 +14,12 @@ use tokio_util::sync::CancellationToken;
 use crate::failure::chain;
 
 /// Follows all objects of a kind until told to stop. `seen` says which one it is and what matters of it; `tell` hears
-/// of each that came, went or changed in that.
+/// of each that came, went or changed in that, and what it is like now if it is there.
 pub async fn follow<O, K, S>(
     api: Api<PartialObjectMeta<O>>,
     stop: CancellationToken,
     seen: impl Fn(&PartialObjectMeta<O>) -> (K, S),
-    tell: impl Fn(K),
+    tell: impl Fn(K, Option<&S>),
 ) where
     O: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
     K: Clone + Eq + Hash,
@@ -30,7 +30,12 @@ pub async fn follow<O, K, S>(
     let mut known = Known::default();
     while let Some(change) = changes.next().await {
         match change {
-            Ok(change) => known.note(&change, &seen).into_iter().for_each(&tell),
+            Ok(change) => {
+                for key in known.note(&change, &seen) {
+                    let now = known.present.get(&key);
+                    tell(key.clone(), now);
+                }
+            }
             Err(error) => tracing::warn!(
                 kind = %O::kind(&()),
                 error = chain(&error),

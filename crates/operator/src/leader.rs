@@ -38,6 +38,8 @@ pub struct Candidate {
     /// When the last attempt that made the Lease ours began.
     renewed: Instant,
     observed: Option<Observation>,
+    /// The Lease as we wrote it last, if it has been ours since.
+    held: Option<Lease>,
 }
 
 impl Candidate {
@@ -48,6 +50,7 @@ impl Candidate {
             started: Instant::now(),
             renewed: Instant::now(),
             observed: None,
+            held: None,
         }
     }
 
@@ -119,13 +122,20 @@ impl Candidate {
     }
 
     async fn attempt(&mut self) -> Result<Attempt, kube_client::Error> {
-        let leases = self.leases();
+        let (leases, options) = (self.leases(), PostParams::default());
+        if let Some(held) = self.held.take() {
+            // Had anybody written it since, or removed it, this would be refused.
+            let renewed = leases
+                .replace(LEASE, &options, &self.written(Some(&held)))
+                .await;
+            match renewed {
+                Err(error) if matches!(status_code(&error), Some(404 | 409)) => {}
+                renewed => return self.accepted(renewed),
+            }
+        }
         let Some(present) = found(leases.get(LEASE).await)? else {
-            return accepted(
-                leases
-                    .create(&PostParams::default(), &self.written(None))
-                    .await,
-            );
+            let created = leases.create(&options, &self.written(None)).await;
+            return self.accepted(created);
         };
         let now = self.started.elapsed();
         let observed = lease::observe(self.observed.take(), record(&present), now);
@@ -135,8 +145,23 @@ impl Candidate {
             Decision::Wait => Ok(Attempt::Foreign),
             Decision::Take | Decision::Renew => {
                 let lease = self.written(Some(&present));
-                accepted(leases.replace(LEASE, &PostParams::default(), &lease).await)
+                self.accepted(leases.replace(LEASE, &options, &lease).await)
             }
+        }
+    }
+
+    /// Somebody who was faster is no error.
+    fn accepted(
+        &mut self,
+        written: Result<Lease, kube_client::Error>,
+    ) -> Result<Attempt, kube_client::Error> {
+        match written {
+            Ok(lease) => {
+                self.held = Some(lease);
+                Ok(Attempt::Ours)
+            }
+            Err(error) if status_code(&error) == Some(409) => Ok(Attempt::Unknown),
+            Err(error) => Err(error),
         }
     }
 
@@ -203,15 +228,6 @@ impl Candidate {
 
     fn leases(&self) -> Api<Lease> {
         Api::namespaced(self.context.client(), &self.context.options.namespace)
-    }
-}
-
-/// Somebody who was faster is no error.
-fn accepted(result: Result<Lease, kube_client::Error>) -> Result<Attempt, kube_client::Error> {
-    match result {
-        Ok(_) => Ok(Attempt::Ours),
-        Err(error) if status_code(&error) == Some(409) => Ok(Attempt::Unknown),
-        Err(error) => Err(error),
     }
 }
 

@@ -24,6 +24,7 @@ pub mod namespaces;
 mod own_image;
 pub mod pod_parts;
 pub mod preparation;
+pub mod presence;
 pub mod rbac;
 pub mod reading;
 pub mod repository;

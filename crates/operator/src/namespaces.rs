@@ -30,7 +30,7 @@ pub fn controller(
                 (namespace.labels().clone(), is_deleted),
             )
         },
-        move |name| stores.tell(Touched::Namespace(name)),
+        move |name, _| stores.tell(Touched::Namespace(name)),
     )
     .boxed()
 }

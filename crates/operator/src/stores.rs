@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Debug;
-use std::hash::Hash;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use api::v1alpha1::Repository;
@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::failure::chain;
 use crate::inject::Invoker;
+use crate::presence::Targets;
 use crate::workload::{Outcome, WorkloadKey};
 
 /// How many changes a listener may be behind before it looks at everything.
@@ -65,6 +66,8 @@ pub struct Stores {
     read: CancellationToken,
     touched: broadcast::Sender<Touched>,
     outcomes: Mutex<HashMap<WorkloadKey, Outcome>>,
+    /// Which targets are there.
+    pub targets: Targets,
 }
 
 impl Stores {
@@ -84,16 +87,21 @@ impl Stores {
             read: CancellationToken::new(),
             touched: touched.clone(),
             outcomes: Mutex::new(HashMap::new()),
+            targets: Targets::default(),
         });
         let whole = Arc::clone(&stores);
         let tell = move |change| drop(touched.send(change));
         let (tell_of_restore, tell_of_repository) = (tell.clone(), tell.clone());
         let work = async move {
+            let mut known_configurations = HashMap::new();
             let configurations = follow(
                 client.clone(),
                 configuration_writer,
                 stop.clone(),
-                |it, _| {
+                |it: &BackupConfiguration, is_gone| {
+                    if !is_news(&mut known_configurations, it, is_gone) {
+                        return;
+                    }
                     tell(Touched::Invoker {
                         invoker: Invoker::of(it),
                         target: crate::workload::target_of_backup(it),
@@ -235,6 +243,32 @@ impl Stores {
     }
 }
 
+/// Whether a BackupConfiguration changed in what concerns others: not in its annotations, where ticks are remembered.
+fn is_news(
+    known: &mut HashMap<(Option<String>, Option<String>), u64>,
+    object: &BackupConfiguration,
+    is_gone: bool,
+) -> bool {
+    let metadata = &object.metadata;
+    let key = (metadata.namespace.clone(), metadata.name.clone());
+    if is_gone {
+        known.remove(&key);
+        return true;
+    }
+    let what = format!(
+        "{:?} {:?} {:?} {:?} {:?}",
+        metadata.uid,
+        metadata.generation,
+        metadata.deletion_timestamp,
+        metadata.labels,
+        object.status
+    );
+    let mut hasher = DefaultHasher::new();
+    what.hash(&mut hasher);
+    let now = hasher.finish();
+    known.insert(key, now) != Some(now)
+}
+
 /// Where the Repository of an object lies.
 fn place<K: ResourceExt>(object: &K, reference: &RepositoryRef) -> (String, String) {
     let namespace = reference.namespace.clone().filter(|it| !it.is_empty());
@@ -279,6 +313,8 @@ async fn follow<K>(
 mod tests {
     use std::time::Duration;
 
+    use serde_json::json;
+
     use futures::FutureExt;
     use tokio::time::timeout;
 
@@ -296,6 +332,7 @@ mod tests {
             read: CancellationToken::new(),
             touched: broadcast::channel(1).0,
             outcomes: Mutex::default(),
+            targets: Targets::default(),
         });
         let spawn = |stores: &Arc<Stores>| {
             let stores = Arc::clone(stores);
@@ -319,5 +356,30 @@ mod tests {
             ended.unwrap();
         }
         assert!(stores.ready().now_or_never().is_some());
+    }
+
+    #[test]
+    fn a_configuration_is_news_when_it_or_its_status_changes_and_not_when_a_tick_is_remembered() {
+        let object = |generation: i64, phase: &str, tick: &str| -> BackupConfiguration {
+            serde_json::from_value(json!({
+                "metadata": {
+                    "name": "home", "uid": "u", "generation": generation,
+                    "annotations": { "tick": tick },
+                },
+                "spec": {
+                    "repository": { "name": "repo" },
+                    "retentionPolicy": { "name": "keep", "prune": true },
+                },
+                "status": { "phase": phase },
+            }))
+            .unwrap()
+        };
+        let mut known = HashMap::new();
+        assert!(is_news(&mut known, &object(1, "NotReady", "1"), false));
+        assert!(!is_news(&mut known, &object(1, "NotReady", "2"), false));
+        assert!(is_news(&mut known, &object(1, "Ready", "2"), false));
+        assert!(is_news(&mut known, &object(2, "Ready", "2"), false));
+        assert!(is_news(&mut known, &object(2, "Ready", "2"), true));
+        assert!(is_news(&mut known, &object(2, "Ready", "2"), false));
     }
 }

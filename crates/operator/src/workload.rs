@@ -86,6 +86,11 @@ where
             }
         })
         .applied_objects();
+    let present = copies.clone();
+    stores.targets.know(&K::kind(&()), move |key| {
+        let found = present.get(&ObjectRef::new(&key.name).within(&key.namespace));
+        found.is_some_and(|meta| meta.metadata.deletion_timestamp.is_none())
+    });
     let controller = Controller::for_stream(changes, copies.clone());
     let concerned = move |change: &Touched| match change {
         Touched::Invoker {
@@ -159,6 +164,10 @@ where
     }
     let seen = observe::fingerprint(meta, stores, &backup, &restore);
     if stores.outcome(&key).is_some_and(|last| last.seen == seen) {
+        return Ok(Again::OnChange);
+    }
+    if let Some(waiting) = plan::waiting(&seen, meta, &backup, &restore) {
+        stores.note(&key, Some(&waiting));
         return Ok(Again::OnChange);
     }
     let Some(live) = observe::read(context, &key).await? else {

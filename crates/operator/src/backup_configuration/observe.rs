@@ -6,11 +6,13 @@ use std::sync::Arc;
 use api::k8s_openapi::api::core::v1::{Namespace, Secret};
 use api::v1alpha1::{FromNamespaces, Repository};
 use api::v1beta1::{BackupConfiguration, RepositoryRef, TargetRef};
+use jiff::Timestamp;
 use kube_client::core::{ApiResource, DynamicObject, GroupVersionKind, PartialObjectMeta};
 use kube_client::{Api, ResourceExt};
 use session::model::{CLAIM_KIND, WORKLOAD_KINDS};
 use session::usage;
 
+use crate::backup_configuration::schedule::ticks;
 use crate::context::Context;
 use crate::failure::{ReconcileError, chain, found, status_code};
 use crate::inject::Invoker;
@@ -61,12 +63,7 @@ pub fn concerns(change: &Touched, configuration: &BackupConfiguration) -> bool {
             repository_place(&configuration.spec.repository, &own)
                 == (namespace.clone(), name.clone())
         }
-        Touched::Workload(key) => {
-            let target = configuration.spec.target.as_ref();
-            target
-                .and_then(|target| target.reference.as_ref())
-                .is_some_and(|it| key.is(it, &own))
-        }
+        Touched::Workload(key) => names(configuration, key, &own),
         Touched::Namespace(name) => {
             own == *name && repository_place(&configuration.spec.repository, &own).0 != own
         }
@@ -74,11 +71,19 @@ pub fn concerns(change: &Touched, configuration: &BackupConfiguration) -> bool {
         Touched::Invoker {
             invoker, target, ..
         } => {
-            target.is_some()
+            target
+                .as_ref()
+                .is_some_and(|key| names(configuration, key, &own))
                 && *invoker != Invoker::of(configuration)
                 && target_of_backup(configuration) == *target
         }
     }
+}
+
+fn names(configuration: &BackupConfiguration, key: &WorkloadKey, own: &str) -> bool {
+    let target = configuration.spec.target.as_ref();
+    let reference = target.and_then(|target| target.reference.as_ref());
+    reference.is_some_and(|it| key.is(it, own))
 }
 
 /// Reads everything.
@@ -99,12 +104,22 @@ pub async fn observe(
         .and_then(|it| it.spec.backend.storage_secret_name.clone())
         .filter(|name| !name.is_empty());
     let secret = match secret_name {
-        Some(secret) => Some(secret_presence(context, &namespace, &secret).await?),
+        Some(secret)
+            if !asks_anew(configuration) && context.secrets.are_there(&namespace, &secret) =>
+        {
+            Some(Presence::Present)
+        }
+        Some(secret) => {
+            let presence = secret_presence(context, &namespace, &secret).await?;
+            let is_there = presence == Presence::Present;
+            context.secrets.note(&namespace, &secret, is_there);
+            Some(presence)
+        }
         None => None,
     };
     let target = configuration.spec.target.as_ref();
     let target = match target.and_then(|target| target.reference.as_ref()) {
-        Some(reference) => target_presence(context, reference, &own).await?,
+        Some(reference) => target_presence(context, stores, reference, &own).await?,
         None => None,
     };
     let workload = target_of_backup(configuration);
@@ -121,6 +136,16 @@ pub async fn observe(
         winner,
         outcome: workload.and_then(|key| stores.outcome(&key)),
     })
+}
+
+/// Whether nothing that was found earlier counts: before a session, and after a change of what the user wants.
+fn asks_anew(configuration: &BackupConfiguration) -> bool {
+    let status = configuration.status.as_ref();
+    let observed = status.and_then(|status| status.observed_generation);
+    observed != configuration.metadata.generation
+        || ticks(configuration, true, Timestamp::now())
+            .session
+            .is_some()
 }
 
 /// Whether objects of a namespace may use a Repository. Labels are asked for only when they decide.
@@ -161,8 +186,10 @@ pub async fn secret_presence(
     )
 }
 
+/// Copies may be behind: what they do not have is asked for. Of what goes they tell.
 async fn target_presence(
     context: &Context,
+    stores: &Stores,
     reference: &TargetRef,
     own: &str,
 ) -> Result<Option<Presence>, ReconcileError> {
@@ -174,6 +201,9 @@ async fn target_presence(
     let is_claim = reference.kind == CLAIM_KIND;
     if !is_claim && !WORKLOAD_KINDS.contains(&reference.kind.as_str()) {
         return Ok(None);
+    }
+    if stores.targets.are_there(&key) {
+        return Ok(Some(Presence::Present));
     }
     let version = if is_claim { "v1" } else { key.api_version() };
     let (group, version) = version.split_once('/').unwrap_or(("", version));

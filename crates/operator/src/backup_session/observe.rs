@@ -71,16 +71,20 @@ pub fn concerns(change: &Touched, session: &BackupSession, stores: &Stores) -> b
             let is_mine = invoker.kind == session.spec.invoker.kind
                 && invoker.name == session.spec.invoker.name
                 && Some(&invoker.namespace) == session.metadata.namespace.as_ref();
+            let is_near = target
+                .as_ref()
+                .is_some_and(|key| Some(&key.namespace) == session.metadata.namespace.as_ref());
             is_mine
-                || target.is_some()
+                || is_near
                     && configuration_of(session, stores)
                         .is_some_and(|it| workload::target_of_backup(&it) == *target)
         }
         Touched::Workload(key) => {
-            let own = session.namespace().unwrap_or_default();
-            configuration_of(session, stores)
-                .and_then(|it| target_of(&it))
-                .is_some_and(|it| key.is(&it, &own))
+            let own = session.metadata.namespace.as_deref().unwrap_or_default();
+            key.namespace == own
+                && configuration_of(session, stores)
+                    .and_then(|it| target_of(&it))
+                    .is_some_and(|it| key.is(&it, own))
         }
         Touched::Repository { .. } | Touched::Namespace(_) => false,
     }

@@ -100,7 +100,11 @@ pub type BackupClaim = Arc<BackupConfiguration>;
 /// The BackupConfigurations that claim a workload, the one that has it first.
 pub fn backup_claims(stores: &Stores, workload: &WorkloadKey) -> Vec<BackupClaim> {
     let is_claim = |it: &BackupConfiguration| {
-        !has_lost(it)
+        // Asked of every configuration for every workload: what is cheap comes first.
+        let reference = it.spec.target.as_ref().and_then(|it| it.reference.as_ref());
+        let own = it.metadata.namespace.as_deref().unwrap_or_default();
+        reference.is_some_and(|it| workload.is(it, own))
+            && !has_lost(it)
             && it.metadata.deletion_timestamp.is_none()
             && target_of_backup(it).as_ref() == Some(workload)
     };

@@ -35,6 +35,8 @@ pub fn names<K>(meta: &PartialObjectMeta<K>, invoker: &Invoker) -> bool {
     [labels::BACKUP_INVOKER, labels::RESTORE_INVOKER]
         .iter()
         .filter_map(|name| annotation(&meta.metadata, name))
+        // Asked of every workload at each change of an invoker.
+        .filter(|text| text.contains(&invoker.name))
         .any(|text| serde_json::from_str::<Invoker>(text).is_ok_and(|named| named == *invoker))
 }
 

@@ -6,6 +6,7 @@ use api::conditions::{Condition, condition_type as types, find_condition};
 use api::v1alpha1::Repository;
 use api::v1beta1::{BackupConfiguration, BackupInvokerPhase, RepositoryRef, RestoreSession};
 use kube_client::ResourceExt;
+use kube_client::core::PartialObjectMeta;
 use serde_json::Value;
 use session::phase::is_final_restore;
 
@@ -14,7 +15,7 @@ use crate::failure::chain;
 use crate::inject::{self, InjectError, Invoker, Wanted};
 use crate::pod_parts::Place;
 use crate::stores::Stores;
-use crate::workload::WorkloadKey;
+use crate::workload::{WorkloadKey, observe};
 
 /// What became of one of our containers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +76,23 @@ pub fn owned(
         seen: String::new(),
         sidecar: failed(backup.first().map(|claim| Invoker::of(claim.as_ref()))),
         init: failed(restore.first().map(|claim| Invoker::of(claim.as_ref()))),
+    })
+}
+
+/// What to remember of a workload without a look at its template: nothing goes in before the invoker is ready, and
+/// nothing of ours is there.
+pub fn waiting<K>(
+    seen: &str,
+    meta: &PartialObjectMeta<K>,
+    backup: &[Arc<BackupConfiguration>],
+    restore: &[Arc<RestoreSession>],
+) -> Option<Outcome> {
+    let has_to_wait = backup.first().is_some_and(|claim| !is_ready(claim));
+    let is_all = restore.is_empty() && !observe::is_marked(meta);
+    (has_to_wait && is_all).then(|| Outcome {
+        seen: seen.to_owned(),
+        sidecar: PartOutcome::Waiting,
+        init: PartOutcome::Absent,
     })
 }
 
@@ -172,15 +190,21 @@ pub fn wanted_sidecar(
     stores: &Stores,
     image: &ImageOptions,
 ) -> Result<Wanted, InjectError> {
-    let status = configuration.status.clone().unwrap_or_default();
-    let is_ready = status.phase == Some(BackupInvokerPhase::Ready)
-        && status.observed_generation == configuration.metadata.generation;
     let namespace = configuration.namespace().unwrap_or_default();
     match find(stores, &configuration.spec.repository, &namespace) {
-        Some(repository) if is_ready => inject::sidecar(live, configuration, &repository, image)
-            .map(|part| Wanted::Present(Box::new(part))),
+        Some(repository) if is_ready(configuration) => {
+            inject::sidecar(live, configuration, &repository, image)
+                .map(|part| Wanted::Present(Box::new(part)))
+        }
         _ => Ok(Wanted::AsItIs),
     }
+}
+
+fn is_ready(configuration: &BackupConfiguration) -> bool {
+    configuration.status.as_ref().is_some_and(|status| {
+        status.phase == Some(BackupInvokerPhase::Ready)
+            && status.observed_generation == configuration.metadata.generation
+    })
 }
 
 /// What a RestoreSession that has a workload wants in it. A restore that is over brings nothing new: the init
