@@ -32,7 +32,7 @@ const NEVER: &str = "0 0 29 2 *";
 /// How long the operator may need for anything.
 const PATIENCE: Duration = Duration::from_mins(10);
 /// Nothing is going on any more when the operator has asked for nothing for so long.
-const QUIET: Duration = Duration::from_secs(8);
+const QUIET: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_secs(2);
 /// Over how many minutes ticks are spread.
 const SPREAD_MINUTES: u64 = 3;
@@ -162,7 +162,8 @@ impl Bench<'_> {
     /// All schedules fire in the same minute, and later over some minutes.
     fn fire(&mut self, operator: &Operator) -> Result<(), Failure> {
         let count = self.population.count();
-        let lead = Duration::from_secs(30 + u64::try_from(count / 40).unwrap_or(0));
+        // Long enough for the change of all of them.
+        let lead = Duration::from_secs(30 + u64::try_from(count / 10).unwrap_or(0));
         let together = next_minute(now() + lead.as_secs_f64());
         let spread = if self.is_quick { 0 } else { SPREAD_MINUTES };
         let (begin, before) = (now(), operator.sample()?);
