@@ -116,6 +116,15 @@ impl Workload {
         }
     }
 
+    /// How many hosts report in a session that begins now, and their names as far as they are known.
+    pub fn expected_hosts(&self, alias: Option<&str>, pods: &[Pod]) -> (i32, Vec<String>) {
+        let stay = pods.iter();
+        let stay = stay.filter(|pod| pod.metadata.deletion_timestamp.is_none());
+        let hosts = self.hosts(alias, &stay.cloned().collect::<Vec<_>>());
+        let known = i32::try_from(hosts.len()).unwrap_or(i32::MAX);
+        (self.total_hosts().max(known), hosts)
+    }
+
     /// The numbers of the Pods of a StatefulSet.
     pub fn ordinals(&self) -> std::ops::Range<u32> {
         let count = u32::try_from(self.replicas).unwrap_or(0);
@@ -172,6 +181,11 @@ pub fn node_of(pod: &Pod) -> Option<String> {
         return None;
     }
     pod.spec.as_ref()?.node_name.clone()
+}
+
+/// Whether the hosts of a target are the nodes of its Pods.
+pub fn are_hosts_nodes(reference: &TargetRef) -> bool {
+    reference.kind == "DaemonSet"
 }
 
 /// `Kind name` of a target, for messages.

@@ -3,6 +3,7 @@
 //! No I/O and no clock: every function is told the moment it shall judge by.
 
 pub mod disruption;
+pub mod expected;
 pub mod history;
 pub mod hooks;
 pub mod host;

@@ -7,8 +7,11 @@
 use api::conditions::{Condition, condition_type as types, find_condition};
 use api::v1beta1::{
     BackupInvokerPhase, BackupSessionPhase, BackupSessionStatus, BackupTargetPhase,
-    BackupTargetStatus, HostBackupPhase, HostRestorePhase, RestorePhase, RestoreSessionStatus,
+    BackupTargetStatus, HostBackupPhase, HostRestorePhase, HostRestoreStats, RestorePhase,
+    RestoreSessionStatus,
 };
+
+use crate::expected::Expected;
 
 fn is_true(conditions: &[Condition], type_: &str) -> bool {
     find_condition(conditions, type_).is_some_and(Condition::is_true)
@@ -55,10 +58,10 @@ pub fn target(status: &BackupTargetStatus) -> BackupTargetPhase {
     if has_failed {
         return BackupTargetPhase::Failed;
     }
-    let Some(total) = status.total_hosts else {
+    if status.total_hosts.is_none() {
         return BackupTargetPhase::Pending;
-    };
-    if i64::try_from(status.stats.len()).unwrap_or(i64::MAX) < i64::from(total) {
+    }
+    if crate::work::missing(status) > 0 {
         return BackupTargetPhase::Running;
     }
     if status
@@ -140,25 +143,21 @@ pub fn restore_session(status: &RestoreSessionStatus) -> RestorePhase {
     ) {
         return RestorePhase::Pending;
     }
-    let Some(total) = status.total_hosts else {
+    let Some(expected) = Expected::of_restore(status) else {
         return RestorePhase::Pending;
     };
-    let finished = status
-        .stats
-        .iter()
-        .filter(|host| {
-            matches!(
-                host.phase,
-                Some(
-                    HostRestorePhase::Succeeded
-                        | HostRestorePhase::Failed
-                        | HostRestorePhase::Unknown
-                )
+    let is_finished = |host: &&HostRestoreStats| {
+        matches!(
+            host.phase,
+            Some(
+                HostRestorePhase::Succeeded | HostRestorePhase::Failed | HostRestorePhase::Unknown
             )
-        })
-        .count();
-    let has_all_hosts = i64::try_from(finished).unwrap_or(i64::MAX) >= i64::from(total);
-    if !has_all_hosts || find_condition(conditions, types::RESTORE_COMPLETED).is_none() {
+        )
+    };
+    let finished = status.stats.iter().filter(is_finished);
+    let finished = finished.map(|host| host.hostname.as_str());
+    if !expected.has_all(finished) || find_condition(conditions, types::RESTORE_COMPLETED).is_none()
+    {
         return RestorePhase::Running;
     }
     let has = |phase| status.stats.iter().any(|host| host.phase == Some(phase));

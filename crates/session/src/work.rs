@@ -10,6 +10,8 @@ use api::v1beta1::{
     HostRestorePhase, RestoreSessionStatus,
 };
 
+use crate::expected::Expected;
+
 /// What there is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
@@ -38,15 +40,16 @@ pub fn next_step(
     let Some(target) = status.targets.get(index) else {
         return Step::NotStarted;
     };
-    let Some(total) = target.total_hosts else {
+    let Some(expected) = Expected::of_target(target) else {
         return Step::NotStarted;
     };
+    let has_all = expected.has_all(reported(target));
     if is_disrupted(target) || is_concluded(spec, status, index) {
         Step::Done
-    } else if !target.stats.iter().any(|stats| stats.hostname == host) && !has_all(target, total) {
-        Step::BackUp
-    } else if has_all(target, total) {
+    } else if has_all {
         Step::Conclude
+    } else if expected.includes(host) && !reported(target).any(|it| it == host) {
+        Step::BackUp
     } else {
         Step::WaitForOthers
     }
@@ -65,8 +68,14 @@ fn is_disrupted(target: &BackupTargetStatus) -> bool {
     find_condition(&target.conditions, types::BACKUP_DISRUPTED).is_some_and(Condition::is_true)
 }
 
-fn has_all(target: &BackupTargetStatus, total: i32) -> bool {
-    i64::try_from(target.stats.len()).unwrap_or(i64::MAX) >= i64::from(total)
+fn reported(target: &BackupTargetStatus) -> impl Iterator<Item = &str> + Clone {
+    target.stats.iter().map(|stats| stats.hostname.as_str())
+}
+
+/// How many hosts of a target that has begun have not reported.
+pub fn missing(target: &BackupTargetStatus) -> usize {
+    let expected = Expected::of_target(target);
+    expected.map_or(0, |expected| expected.missing(reported(target)))
 }
 
 /// Whether nothing is left to do for Pods on target `index`: every host has reported, what follows a good backup is
@@ -79,10 +88,7 @@ pub fn is_concluded(
     let Some(target) = status.targets.get(index) else {
         return false;
     };
-    if !target
-        .total_hosts
-        .is_some_and(|total| has_all(target, total))
-    {
+    if target.total_hosts.is_none() || missing(target) > 0 {
         return false;
     }
     if follows_up(target) && !is_followed_up(status) {
@@ -111,6 +117,17 @@ fn is_followed_up(status: &BackupSessionStatus) -> bool {
     let retention = find_condition(conditions, types::RETENTION_POLICY_APPLIED);
     retention.is_some_and(Condition::is_false)
         || find_condition(conditions, types::REPOSITORY_INTEGRITY_VERIFIED).is_some()
+}
+
+/// Whether a restore goes on for this host. A Pod that came while it went on waits for its end.
+pub fn is_restored_now(status: &RestoreSessionStatus, host: &str) -> bool {
+    Expected::of_restore(status).is_some_and(|expected| expected.includes(host))
+}
+
+/// Whether every host of a restore that has begun has reported.
+pub fn has_all_restored(status: &RestoreSessionStatus) -> bool {
+    let reported = status.stats.iter().map(|stats| stats.hostname.as_str());
+    Expected::of_restore(status).is_some_and(|expected| expected.has_all(reported))
 }
 
 /// Whether a host has its data: its restore has succeeded, or the session has. The application may start then, also

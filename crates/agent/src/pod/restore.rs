@@ -9,6 +9,7 @@ use api::v1beta1::{RestoreSession, RestoreSessionStatus, TargetRef};
 use jiff::Timestamp;
 use kube_runtime::watcher;
 use session::hooks::restores_take_turns;
+use session::work::is_restored_now;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -190,6 +191,11 @@ impl Work<'_> {
         let status = self.status();
         if status.total_hosts.is_none() {
             return Some("the operator has not started the session yet");
+        }
+        if !is_restored_now(&status, &self.host) {
+            return Some(
+                "the restore began before this Pod was one of its hosts; it waits for the end",
+            );
         }
         is_late(&status).then_some("the session has exceeded its deadline")
     }

@@ -143,6 +143,9 @@ pub struct BackupTargetStatus {
     /// Number of hosts that will report.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total_hosts: Option<i32>,
+    /// The hosts that will report, as far as their names were known when the target began (not published by AppsCode).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
     /// How far the target is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<BackupTargetPhase>,

@@ -133,6 +133,9 @@ pub struct RestoreSessionStatus {
     /// Number of hosts that will report.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total_hosts: Option<i32>,
+    /// The hosts that will report, as far as their names were known when the restore began (not published by AppsCode).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
     /// How long the restore took.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_duration: Option<String>,

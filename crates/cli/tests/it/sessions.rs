@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use testkit::cluster::{wait_for, wait_until};
 
+mod hosts;
 mod life;
 mod local;
 mod policy;

@@ -24,6 +24,7 @@ use crate::job::state::{self, Refusal, is_over};
 use crate::reading::{self, Target};
 use crate::restore_session::{has_ended, way};
 use crate::stores::{Stores, Touched};
+use crate::target::are_hosts_nodes;
 use crate::workload;
 
 /// What was read.
@@ -209,8 +210,10 @@ impl Around<'_> {
         }
         seen.restore = running_restore(&passing.stores, self.namespace, self.reference);
         seen.target = reading::target(self.context, self.namespace, self.reference).await?;
-        if self.is_job {
+        if self.is_job || are_hosts_nodes(self.reference) {
             seen.pods = reading::list(self.context, self.namespace, "").await?;
+        }
+        if self.is_job {
             seen.claims = reading::list(self.context, self.namespace, "").await?;
         }
         Ok(())

@@ -56,7 +56,8 @@ enum Decision {
 struct Ready {
     preparation: Preparation,
     reference: TargetRef,
-    total: i32,
+    /// How many there are, and their names as far as they are known.
+    hosts: (i32, Vec<String>),
     executor: String,
 }
 
@@ -82,10 +83,10 @@ pub fn start(case: &Case<'_>, mut status: BackupSessionStatus) -> Plan {
             let Ready {
                 preparation,
                 reference,
-                total,
+                hosts,
                 executor,
             } = *ready;
-            status.targets = vec![target_status(case.now, reference, total, executor)];
+            status.targets = vec![target_status(case.now, reference, hosts, executor)];
             Plan {
                 preparation: Some(Box::new(preparation)),
                 ..go_on(case, status, Again::OnChange)
@@ -97,12 +98,13 @@ pub fn start(case: &Case<'_>, mut status: BackupSessionStatus) -> Plan {
 fn target_status(
     now: Timestamp,
     reference: TargetRef,
-    total: i32,
+    (total, hosts): (i32, Vec<String>),
     executor: String,
 ) -> BackupTargetStatus {
     let mut target = BackupTargetStatus {
         reference: Some(reference),
         total_hosts: Some(total),
+        hosts,
         pre_backup_actions: vec![PreBackupAction::InitializeBackendRepository],
         post_backup_actions: vec![
             PostBackupAction::ApplyRetentionPolicy,
@@ -281,7 +283,7 @@ fn by_sidecar(
         return no_repository(configuration);
     };
     Decision::Go(Box::new(Ready {
-        total: workload.total_hosts(),
+        hosts: workload.expected_hosts(target.alias.as_deref(), &case.seen.pods),
         executor: format!("the Pods of the {} have the sidecar", workload.describe()),
         preparation: Preparation {
             access,

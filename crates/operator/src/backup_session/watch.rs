@@ -101,7 +101,7 @@ impl<'a> Watched<'a> {
 
     /// What is to be waited for next; the first host that is given up ends the session.
     fn judge(&self) -> Judgement {
-        let missing = self.total().saturating_sub(self.target.stats.len());
+        let missing = work::missing(self.target);
         if missing == 0 {
             return self.judge_conclusion();
         }
@@ -145,6 +145,13 @@ impl<'a> Watched<'a> {
         if entry.is_none() && self.nobody_can_begin() {
             let why = format!("no Pod is left to work for host {host}");
             return Judgement::Disrupted(self.explained(why));
+        }
+        if let Some(workload) = self.without(host)
+            && entry.is_none_or(|entry| self.state(entry) == PodState::Gone)
+        {
+            return Judgement::Disrupted(format!(
+                "the {workload} was scaled down while the session ran, and host {host} has no Pod any more; the next session goes without it"
+            ));
         }
         let judgement = disruption::judge(
             host,
@@ -202,7 +209,7 @@ impl<'a> Watched<'a> {
     /// Another Pod of a workload takes over. A Job is not tried again, but any of them can conclude.
     fn can_resume(&self) -> bool {
         if self.is_job {
-            let has_all = self.target.stats.len() >= self.total();
+            let has_all = work::missing(self.target) == 0;
             return has_all && self.case.seen.jobs.iter().any(|job| !is_over(job));
         }
         !self.is_target_gone()
@@ -210,6 +217,9 @@ impl<'a> Watched<'a> {
 
     /// Hosts as far as they are known.
     fn expected(&self) -> Vec<String> {
+        if !self.target.hosts.is_empty() {
+            return self.target.hosts.clone();
+        }
         if self.is_job {
             let jobs = self.case.seen.jobs.iter();
             return jobs.filter_map(host_of).collect();
@@ -256,6 +266,17 @@ impl<'a> Watched<'a> {
                 gone.unwrap_or_default()
             )
         })
+    }
+
+    /// The StatefulSet that has no such host any more.
+    fn without(&self, host: &str) -> Option<String> {
+        match &self.case.seen.target {
+            Target::Workload(workload) if !self.is_job && workload.kind == "StatefulSet" => {
+                let hosts = workload.hosts(self.alias, &[]);
+                (!hosts.iter().any(|it| it == host)).then(|| workload.describe())
+            }
+            _ => None,
+        }
     }
 
     fn is_target_gone(&self) -> bool {

@@ -18,6 +18,7 @@ use crate::job::state::{Refusal, is_over, needs_look};
 use crate::reading::{self, Target};
 use crate::restore_session::plan::{Way, has_ended, way};
 use crate::stores::{Stores, Touched};
+use crate::target::are_hosts_nodes;
 use crate::workload::{PartOutcome, restore_claims, target_of_restore};
 
 /// What was read.
@@ -130,7 +131,11 @@ pub async fn observe(
             seen.claims = reading::list(context, &own, "").await?;
             seen.pods = reading::list(context, &own, "").await?;
         }
-        None => {}
+        None => {
+            if reference.is_some_and(are_hosts_nodes) {
+                seen.pods = reading::list(context, &own, "").await?;
+            }
+        }
         Some(total) => during(&mut seen, restore, context, (way, total)).await?,
     }
     Ok(seen)

@@ -17,6 +17,7 @@ use session::{host, names};
 use crate::controller::Again;
 use crate::failure::chain;
 use crate::inject::Invoker;
+use crate::job::state::host_of;
 use crate::job::{self, HostData, JobParts};
 use crate::pod_parts::Work;
 use crate::preparation::Preparation;
@@ -79,7 +80,10 @@ fn by_init(
                 // It restores when there are Pods.
                 again = Again::After(SCALED_DOWN);
             } else {
-                status.total_hosts = Some(workload.total_hosts());
+                let target = case.restore.spec.target.as_ref();
+                let alias = target.and_then(|target| target.alias.as_deref());
+                let (total, hosts) = workload.expected_hosts(alias, &case.seen.pods);
+                (status.total_hosts, status.hosts) = (Some(total), hosts);
                 set(case, &mut status, ensured(message));
             }
         }
@@ -165,6 +169,7 @@ fn by_jobs(case: &Case<'_>, mut status: RestoreSessionStatus, repository: &Repos
                 jobs => format!("the work is done by {} Jobs", jobs.len()),
             };
             status.total_hosts = i32::try_from(jobs.len()).ok();
+            status.hosts = jobs.iter().filter_map(host_of).collect();
             let lease = jobs_lease(case, status.total_hosts.unwrap_or(i32::MAX));
             let lease_name = lease.as_ref().map(ResourceExt::name_any);
             let made = Condition::new(

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use kube_client::ResourceExt;
 use session::disruption::{self, Judgement};
 use session::names;
+use session::work::has_all_restored as has_all;
 
 use crate::controller::Again;
 use crate::job::state::{
@@ -31,12 +32,6 @@ pub fn watch(case: &Case<'_>, mut status: RestoreSessionStatus) -> Plan {
         });
     }
     conclude(case, status, Again::at(next, case.now))
-}
-
-/// Whether every host has reported.
-pub fn has_all(status: &RestoreSessionStatus) -> bool {
-    let total = i64::from(status.total_hosts.unwrap_or(i32::MAX));
-    i64::try_from(status.stats.len()).unwrap_or(i64::MAX) >= total
 }
 
 /// Whether every host has its data.
@@ -121,7 +116,9 @@ fn hosts(case: &Case<'_>, status: &RestoreSessionStatus) -> Vec<String> {
         .iter()
         .map(|entry| entry.hostname.clone())
         .collect();
-    if case.way == Way::Init {
+    if !status.hosts.is_empty() {
+        hosts.extend(status.hosts.iter().cloned());
+    } else if case.way == Way::Init {
         if let Target::Workload(workload) = &case.seen.target {
             hosts.extend(workload.hosts(alias, &case.seen.pods));
         }

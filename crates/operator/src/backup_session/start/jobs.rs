@@ -52,7 +52,10 @@ pub(super) fn by_jobs(
     }
     let names: Vec<String> = jobs.iter().map(ResourceExt::name_any).collect();
     Decision::Go(Box::new(Ready {
-        total: i32::try_from(jobs.len()).unwrap_or(i32::MAX),
+        hosts: (
+            i32::try_from(jobs.len()).unwrap_or(i32::MAX),
+            hosts.into_iter().map(|data| data.host).collect(),
+        ),
         executor: format!("the work is done by {}", listed(&names)),
         preparation: Preparation {
             access,
