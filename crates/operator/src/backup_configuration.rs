@@ -29,7 +29,7 @@ pub(crate) use conditions::{
     repository as repository_condition, secret as secret_condition,
     validation as validation_condition,
 };
-pub use observe::{Presence, is_allowed, repository_place, secret_presence};
+pub use observe::{Presence, is_allowed, is_allowed_by_copies, repository_place, secret_presence};
 pub(crate) use schedule::session as session_of;
 pub use validate::problems;
 pub(crate) use validate::{not_allowed, of_repository};

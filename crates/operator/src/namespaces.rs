@@ -1,5 +1,5 @@
 //! Namespaces: tells the other controllers when the labels of one change, by which Repositories allow their use, or
-//! when it is being deleted. Nothing is done to them.
+//! when it is being deleted, and what they are. Nothing is done to them.
 
 use std::sync::Arc;
 
@@ -30,7 +30,10 @@ pub fn controller(
                 (namespace.labels().clone(), is_deleted),
             )
         },
-        move |name, _| stores.tell(Touched::Namespace(name)),
+        move |name, now| {
+            stores.namespaces.note(&name, now.map(|(labels, _)| labels));
+            stores.tell(Touched::Namespace(name));
+        },
     )
     .boxed()
 }

@@ -1,7 +1,7 @@
-//! What is there, without asking the API server each time: targets by the watches of their kinds, and Secrets, of which
-//! nobody tells the operator, by what was found last.
+//! What is there, without asking the API server each time: targets and namespaces by the watches of their kinds, and
+//! Secrets, of which nobody tells the operator, by what was found last.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -38,6 +38,29 @@ impl Targets {
     pub fn are_there(&self, key: &WorkloadKey) -> bool {
         let kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
         kinds.get(&key.kind).is_some_and(|lookup| lookup(key))
+    }
+}
+
+/// The labels of namespaces.
+#[derive(Debug, Default)]
+pub struct Namespaces {
+    labels: Mutex<HashMap<String, BTreeMap<String, String>>>,
+}
+
+impl Namespaces {
+    /// Notes the labels of a namespace, or that it is gone.
+    pub fn note(&self, name: &str, labels: Option<&BTreeMap<String, String>>) {
+        let mut all = self.labels.lock().unwrap_or_else(PoisonError::into_inner);
+        match labels {
+            Some(labels) => all.insert(name.to_owned(), labels.clone()),
+            None => all.remove(name),
+        };
+    }
+
+    /// The labels of a namespace, if it is known. They may be behind.
+    pub fn labels(&self, name: &str) -> Option<BTreeMap<String, String>> {
+        let all = self.labels.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(name).cloned()
     }
 }
 

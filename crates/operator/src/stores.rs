@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::failure::chain;
 use crate::inject::Invoker;
-use crate::presence::Targets;
+use crate::presence::{Namespaces, Targets};
 use crate::workload::{Outcome, WorkloadKey};
 
 /// How many changes a listener may be behind before it looks at everything.
@@ -68,6 +68,8 @@ pub struct Stores {
     outcomes: Mutex<HashMap<WorkloadKey, Outcome>>,
     /// Which targets are there.
     pub targets: Targets,
+    /// The labels of namespaces.
+    pub namespaces: Namespaces,
 }
 
 impl Stores {
@@ -88,6 +90,7 @@ impl Stores {
             touched: touched.clone(),
             outcomes: Mutex::new(HashMap::new()),
             targets: Targets::default(),
+            namespaces: Namespaces::default(),
         });
         let whole = Arc::clone(&stores);
         let tell = move |change| drop(touched.send(change));
@@ -333,6 +336,7 @@ mod tests {
             touched: broadcast::channel(1).0,
             outcomes: Mutex::default(),
             targets: Targets::default(),
+            namespaces: Namespaces::default(),
         });
         let spawn = |stores: &Arc<Stores>| {
             let stores = Arc::clone(stores);

@@ -96,7 +96,10 @@ pub async fn observe(
     let (namespace, name) = repository_place(&configuration.spec.repository, &own);
     let repository = stores.repository(&namespace, &name);
     let is_allowed = match &repository {
-        Some(repository) => is_allowed(context, repository, &own).await?,
+        Some(repository) => {
+            is_allowed_by_copies(stores, repository, &own)
+                || is_allowed(context, repository, &own).await?
+        }
         None => true,
     };
     let secret_name = repository
@@ -146,6 +149,14 @@ fn asks_anew(configuration: &BackupConfiguration) -> bool {
         || ticks(configuration, true, Timestamp::now())
             .session
             .is_some()
+}
+
+/// Whether the copies say that objects of a namespace may use a Repository. If they do not, they may be behind.
+pub fn is_allowed_by_copies(stores: &Stores, repository: &Repository, user: &str) -> bool {
+    let owner = repository.namespace().unwrap_or_default();
+    let policy = repository.spec.usage_policy.as_ref();
+    let labels = stores.namespaces.labels(user);
+    labels.is_some_and(|labels| usage::allows(policy, &owner, user, &labels))
 }
 
 /// Whether objects of a namespace may use a Repository. Labels are asked for only when they decide.

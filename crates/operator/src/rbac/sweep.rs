@@ -16,7 +16,7 @@ use session::phase::is_final_backup;
 use session::{labels, names};
 use tokio_util::sync::CancellationToken;
 
-use crate::backup_configuration::{is_allowed, repository_place};
+use crate::backup_configuration::{is_allowed, is_allowed_by_copies, repository_place};
 use crate::context::Context;
 use crate::controller::{Again, drive};
 use crate::failure::ReconcileError;
@@ -88,6 +88,10 @@ async fn pass(role: &Role, context: &Context, stores: &Stores) -> Result<Again, 
     if name != names::foreign_role(&invoker.namespace, &invoker.kind, &invoker.name) {
         return Ok(Again::OnChange);
     }
+    stores.ready().await;
+    if is_used(stores, &invoker, &namespace) {
+        return Ok(Again::OnChange);
+    }
     let used = match invoker.kind.as_str() {
         "BackupConfiguration" => by_configuration(context, &invoker).await?,
         "RestoreSession" => by_restore(context, &invoker).await?,
@@ -115,17 +119,39 @@ struct Used {
     is_at_work: bool,
 }
 
+/// Whether the copies say that an invoker may use a Repository of a namespace, and does. Of what changes that we hear;
+/// if they do not, they may be behind.
+fn is_used(stores: &Stores, invoker: &Invoker, namespace: &str) -> bool {
+    let used = match invoker.kind.as_str() {
+        "BackupConfiguration" => stores
+            .configurations
+            .get(&ObjectRef::new(&invoker.name).within(&invoker.namespace))
+            .and_then(|it| of_configuration(&it)),
+        _ => stores
+            .restores
+            .get(&ObjectRef::new(&invoker.name).within(&invoker.namespace))
+            .and_then(|it| of_restore(&it)),
+    };
+    let used = used.filter(|it| it.repository.namespace.as_deref() == Some(namespace));
+    let repository = used.and_then(|it| stores.repository(namespace, &it.repository.name));
+    repository.is_some_and(|it| is_allowed_by_copies(stores, &it, &invoker.namespace))
+}
+
 async fn by_configuration(
     context: &Context,
     invoker: &Invoker,
 ) -> Result<Option<Used>, ReconcileError> {
     let live: Option<BackupConfiguration> =
         reading::get(context, &invoker.namespace, &invoker.name).await?;
-    let live = live.filter(|it| it.metadata.deletion_timestamp.is_none());
-    Ok(live.map(|it| Used {
-        repository: it.spec.repository,
+    Ok(live.as_ref().and_then(of_configuration))
+}
+
+fn of_configuration(configuration: &BackupConfiguration) -> Option<Used> {
+    let stays = configuration.metadata.deletion_timestamp.is_none();
+    stays.then(|| Used {
+        repository: configuration.spec.repository.clone(),
         is_at_work: false,
-    }))
+    })
 }
 
 async fn by_restore(context: &Context, invoker: &Invoker) -> Result<Option<Used>, ReconcileError> {
@@ -155,7 +181,6 @@ async fn is_allowed_now(
     invoker: &Invoker,
     reference: &RepositoryRef,
 ) -> Result<bool, ReconcileError> {
-    stores.ready().await;
     let (namespace, name) = repository_place(reference, &invoker.namespace);
     if let Some(copy) = stores.repository(&namespace, &name)
         && is_allowed(context, &copy, &invoker.namespace).await?
