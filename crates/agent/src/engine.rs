@@ -3,6 +3,7 @@
 //! Every step takes the lock it needs for as long as it needs it, and gives it back also when it fails.
 
 mod advice;
+mod landing;
 mod maintenance;
 mod restore;
 mod save;
@@ -142,6 +143,20 @@ pub enum EngineError {
         host: String,
         /// The path.
         path: Option<String>,
+    },
+    /// Something of a snapshot would be written into the container and be lost with it.
+    #[error(
+        "snapshot {snapshot} holds {paths}, which no volume is mounted for (there are {volumes}), so that it would be \
+         lost with this container; mount the volume where it was when it was backed up (spec.target.volumeMounts), or \
+         leave out what is not needed by exclude in spec.target.rules"
+    )]
+    Outside {
+        /// The snapshot.
+        snapshot: String,
+        /// What lies there.
+        paths: String,
+        /// Where volumes are mounted.
+        volumes: String,
     },
     /// The restore failed.
     #[error("cannot restore snapshot {snapshot}")]

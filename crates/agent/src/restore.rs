@@ -1,5 +1,6 @@
 //! One restore session of one host: hooks, the snapshots its rule selects, report (reference 1.8 and 4).
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use api::conditions::{
@@ -29,6 +30,8 @@ pub struct RestoreRun {
     pub settings: Result<BackendSettings, String>,
     /// Where hooks run.
     pub hooks: HookPlace,
+    /// Where volumes are mounted, if nothing else is kept; `None` on a machine.
+    pub volumes: Option<Vec<PathBuf>>,
 }
 
 /// One attempt of one Pod to bring back a host.
@@ -213,7 +216,7 @@ impl Progressing<'_> {
         engine
             .restore(
                 &selection,
-                &arguments,
+                (&arguments, self.run.volumes.as_deref()),
                 self.reporter.restore_progress(),
                 self.stop,
             )

@@ -45,13 +45,13 @@ impl<'a> Expected<'a> {
 
     /// How many have not reported.
     pub fn missing<'r>(&self, reported: impl Iterator<Item = &'r str> + Clone) -> usize {
-        let has_reported = |name: &String| reported.clone().any(|it| it == name);
-        let named = self.names.iter().filter(|name| !has_reported(name));
-        let others = reported.clone();
-        let others = others.filter(|host| !self.names.iter().any(|name| name == host));
+        let named = self.names.iter();
+        let named = named.filter(|name| !reported.clone().any(|it| it == *name));
+        let named = named.count();
+        let others = reported.filter(|host| !self.names.iter().any(|name| name == host));
         let total = usize::try_from(self.total).unwrap_or(0);
         let open = total.saturating_sub(self.names.len());
-        named.count() + open.saturating_sub(others.count())
+        named + open.saturating_sub(others.count())
     }
 }
 

@@ -1,8 +1,10 @@
 //! How a BackupConfiguration is carried out in a cluster, and what of the published API is not carried out yet.
 
+use std::path::PathBuf;
+
 use api::k8s_openapi::api::core::v1::VolumeMount;
 use api::problem::Problem;
-use api::v1beta1::{BackupConfigurationSpec, BackupTarget, Snapshotter, TargetRef};
+use api::v1beta1::{BackupConfigurationSpec, BackupTarget, RestoreTarget, Snapshotter, TargetRef};
 
 /// The Task that backs up volume claims.
 pub const PVC_BACKUP_TASK: &str = "pvc-backup";
@@ -27,6 +29,21 @@ pub fn data_path(mounts: &[VolumeMount]) -> String {
     let path = mounts.first().map(|mount| mount.mount_path.as_str());
     let path = path.filter(|path| !path.is_empty());
     path.unwrap_or(DEFAULT_DATA_PATH).to_owned()
+}
+
+/// Where volumes are mounted for a restore into a target of the cluster.
+pub fn restore_volumes(target: Option<&RestoreTarget>) -> Vec<PathBuf> {
+    let Some(target) = target else {
+        return Vec::new();
+    };
+    let reference = target.reference.as_ref();
+    if reference.is_some_and(|it| it.kind == CLAIM_KIND) {
+        return vec![PathBuf::from(data_path(&target.volume_mounts))];
+    }
+    let mounts = target.volume_mounts.iter();
+    mounts
+        .map(|mount| PathBuf::from(&mount.mount_path))
+        .collect()
 }
 
 /// What of a target is backed up: the paths it names, or all of a volume claim.

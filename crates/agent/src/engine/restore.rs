@@ -14,7 +14,7 @@ use repository::lock::LockKind;
 use repository::snapshot::{self, Snapshot, SnapshotFilter};
 use session::restore::{Choice, Selection};
 
-use super::{Engine, EngineError, work_token};
+use super::{Engine, EngineError, landing, work_token};
 use crate::arguments::RestoreArguments;
 use crate::stop::Stop;
 
@@ -84,11 +84,11 @@ impl fmt::Display for RestoredTotals {
 }
 
 impl Engine {
-    /// Restores what the selection names, each snapshot in turn.
+    /// Restores what the selection names, each snapshot in turn; nothing, if some of it lies outside of `volumes`.
     pub async fn restore(
         &self,
         selection: &Selection,
-        arguments: &RestoreArguments,
+        (arguments, volumes): (&RestoreArguments, Option<&[PathBuf]>),
         progress: Arc<dyn RestoreProgress>,
         stop: &Stop,
     ) -> Result<RestoredTotals, EngineError> {
@@ -105,6 +105,11 @@ impl Engine {
                     .await
                     .map_err(EngineError::Index)?;
                 let (token, _watch) = work_token(stop, lock);
+                for (id, snapshot) in &chosen {
+                    if let Some(volumes) = volumes {
+                        landing::check(&indexed, (id, snapshot), &options, volumes).await?;
+                    }
+                }
                 let mut totals = RestoredTotals::default();
                 for (id, snapshot) in chosen {
                     let summary = archive::restore::restore(

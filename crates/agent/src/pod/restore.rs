@@ -310,6 +310,9 @@ impl Work<'_> {
             settings: opened
                 .map(|opened| opened.settings)
                 .map_err(|error| chain(&error)),
+            volumes: Some(session::model::restore_volumes(
+                self.session.spec.target.as_ref(),
+            )),
             // The containers of a Pod do not run yet while its init containers do.
             hooks: if self.is_init {
                 crate::HookPlace::Here

@@ -37,6 +37,12 @@ impl Selection {
         }
     }
 
+    /// Whether an entry, or something below it, may be restored.
+    pub fn may_select(&self, path: &[u8], is_directory: bool) -> bool {
+        let selected = self.select(path, is_directory);
+        selected.is_selected || selected.may_be_below
+    }
+
     /// Decides about an entry. The first part of the answer does not depend on whether it is a directory.
     pub(super) fn select(&self, path: &[u8], is_directory: bool) -> Selected {
         let path = Path::new(OsStr::from_bytes(path));

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use testkit::cluster::{wait_for, wait_until};
 
 mod hosts;
+mod landing;
 mod life;
 mod local;
 mod policy;

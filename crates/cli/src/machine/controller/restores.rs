@@ -63,6 +63,7 @@ impl Controller {
             spec: restore.spec.clone(),
             settings: Ok(repository.settings.clone()),
             hooks: agent::HookPlace::Here,
+            volumes: None,
         };
         let reporter = StoreReporter::new(self, key.clone(), &repository.key);
         let status = agent::restore::run(
