@@ -6,6 +6,7 @@
 mod agent;
 mod early;
 mod operator;
+mod reach;
 mod sweep;
 
 use api::k8s_openapi::api::rbac::v1::PolicyRule;
@@ -13,6 +14,7 @@ use api::k8s_openapi::api::rbac::v1::PolicyRule;
 pub use agent::{Access, AccessObjects, Account, Mission, access};
 pub use early::controller as early_rights;
 pub use operator::{operator_cluster_role, operator_role};
+pub use reach::Reach;
 pub use sweep::controller as sweeper;
 
 /// The API group of our kinds.

@@ -16,6 +16,7 @@
 //!
 //! A cluster is shared by all tests of a run: keep to a namespace of your own, and give what has none a random name.
 
+mod client;
 mod files;
 mod namespace;
 mod waiting;
@@ -30,6 +31,7 @@ use std::process::{Command, Stdio};
 use serde::Deserialize;
 use serde_json::Value;
 
+pub use self::client::{Answer, Client};
 pub use self::files::Files;
 pub use self::namespace::Namespace;
 pub use self::waiting::{wait_for, wait_until};

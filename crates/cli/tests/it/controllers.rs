@@ -6,6 +6,7 @@ use testkit::cluster::{wait_for, wait_until};
 
 mod changes;
 mod leader;
+mod rights;
 mod schedule;
 pub mod stage;
 mod webhooks;

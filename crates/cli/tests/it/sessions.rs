@@ -57,65 +57,6 @@ fn a_claim_is_backed_up_by_a_job_and_restored_into_a_new_claim() {
 }
 
 #[test]
-fn the_account_of_an_agent_may_do_its_work_and_nothing_else() {
-    let Some(scene) = Scene::new("rights") else {
-        return;
-    };
-    scene.configure(&json!({}));
-    scene.start("home-1", &json!({}));
-    scene.end("home-1");
-    let account = format!(
-        "system:serviceaccount:{}:stash-backupconfiguration-home",
-        scene.stage.name()
-    );
-    let may = |verb: &str, what: &str| {
-        let (resource, part) = what.split_once(' ').unwrap_or((what, "--quiet=false"));
-        let all = ["auth", "can-i", verb, resource, part, "--as", &account];
-        let output = scene.stage.namespace().try_kubectl(&all);
-        output.stdout.trim() == "yes"
-    };
-    for (verb, resource) in [
-        ("watch", "backupsessions.stash.appscode.com"),
-        (
-            "update",
-            "backupsessions.stash.appscode.com/home-1 --subresource=status",
-        ),
-        ("get", "repositories.stash.appscode.com/repo"),
-        ("get", "secrets/keys"),
-        ("get", "pods"),
-    ] {
-        assert!(may(verb, resource), "{verb} {resource}");
-    }
-    for (verb, resource) in [
-        ("list", "secrets"),
-        ("get", "secrets/other"),
-        ("update", "secrets/keys"),
-        ("create", "backupsessions.stash.appscode.com"),
-        ("update", "backupsessions.stash.appscode.com/home-1"),
-        ("delete", "backupsessions.stash.appscode.com/home-1"),
-        (
-            "update",
-            "backupsessions.stash.appscode.com/other --subresource=status",
-        ),
-        ("update", "repositories.stash.appscode.com/repo"),
-        (
-            "update",
-            "repositories.stash.appscode.com/other --subresource=status",
-        ),
-        ("get", "backupconfigurations.stash.appscode.com/other"),
-        ("create", "pods"),
-        ("create", "pods --subresource=exec"),
-        ("delete", "pods"),
-        ("create", "roles.rbac.authorization.k8s.io"),
-        ("create", "events"),
-        ("get", "restoresessions.stash.appscode.com"),
-        ("get", "configmaps"),
-    ] {
-        assert!(!may(verb, resource), "{verb} {resource}");
-    }
-}
-
-#[test]
 fn a_deployment_is_backed_up_by_its_sidecar_and_restored_by_an_init_container() {
     let Some(scene) = Stage::new("deployment", &[]).and_then(Scene::anywhere) else {
         return;

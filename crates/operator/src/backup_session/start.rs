@@ -26,7 +26,7 @@ use crate::backup_session::plan::{Case, Plan, go_on, unexecuted};
 use crate::controller::Again;
 use crate::inject::Invoker;
 use crate::preparation::Preparation;
-use crate::rbac::{self, Access, Account, Mission};
+use crate::rbac::{self, Access, Account, Mission, Reach};
 use crate::reading::Target;
 use crate::target::{self, Workload};
 
@@ -279,7 +279,7 @@ fn by_sidecar(
     }
     let lease = workload.lease(&names::backup_lease(&reference), &me.namespace);
     let account = Account::Existing(workload.account());
-    let Some(access) = access(case, configuration, account, Some(&lease)) else {
+    let Some(access) = access(case, configuration, Mission::Sidecar, account, Some(&lease)) else {
         return no_repository(configuration);
     };
     Decision::Go(Box::new(Ready {
@@ -306,6 +306,7 @@ fn no_repository(configuration: &BackupConfiguration) -> Decision {
 fn access(
     case: &Case<'_>,
     configuration: &BackupConfiguration,
+    mission: Mission,
     account: Account,
     lease: Option<&Lease>,
 ) -> Option<rbac::AccessObjects> {
@@ -313,19 +314,22 @@ fn access(
     let mut sessions: Vec<String> = open.map(|it| it.name_any()).collect();
     sessions.push(case.session.name_any());
     sessions.sort();
-    let hooks = configuration.spec.hooks.clone().unwrap_or_default();
-    let has_exec = hooks.pre_backup.is_some_and(|hook| hook.exec.is_some())
-        || hooks
-            .post_backup
-            .is_some_and(|hook| hook.handler.exec.is_some());
+    let hooks = configuration.spec.hooks.as_ref();
+    let before = hooks.and_then(|hooks| hooks.pre_backup.as_ref());
+    let after = hooks.and_then(|hooks| hooks.post_backup.as_ref());
+    let workload = match &case.seen.target {
+        Target::Workload(workload) => Some(workload.as_ref()),
+        _ => None,
+    };
+    let hooks = [before, after.map(|hook| &hook.handler)];
     Some(rbac::access(&Access {
-        mission: Mission::Backup,
+        mission,
         invoker: &Invoker::of(configuration),
         owner: configuration.controller_owner_ref(&()),
         sessions,
         repository: case.seen.repository.as_deref()?,
         lease: lease.map(ResourceExt::name_any),
-        has_exec,
+        reach: Reach::of(mission, workload, &hooks),
         account,
     }))
 }

@@ -13,17 +13,20 @@ use session::labels::{self, Component};
 use session::names;
 
 use crate::inject::Invoker;
-use crate::rbac::{FOREIGN, GROUP, named_rule, rule};
+use crate::rbac::{FOREIGN, GROUP, Reach, named_rule, rule};
 
 const READ: &[&str] = &["get", "list", "watch"];
-const WRITE: &[&str] = &["get", "update", "patch"];
 
 /// What agents are there for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mission {
-    /// To work on BackupSessions.
-    Backup,
-    /// To work on one RestoreSession.
+    /// To work on all BackupSessions of an invoker, beside the container whose data it is.
+    Sidecar,
+    /// To work on one BackupSession.
+    Job,
+    /// To work on one RestoreSession, before a workload starts.
+    InitContainer,
+    /// To work on one RestoreSession by a Job.
     Restore,
 }
 
@@ -71,8 +74,8 @@ pub struct Access<'a> {
     pub repository: &'a Repository,
     /// The Lease by which they take turns.
     pub lease: Option<String>,
-    /// Whether a hook runs a command in a Pod.
-    pub has_exec: bool,
+    /// Pods that their hooks reach.
+    pub reach: Reach,
     /// Who they run as.
     pub account: Account,
 }
@@ -102,8 +105,8 @@ impl Access<'_> {
 
     fn metadata(&self) -> ObjectMeta {
         let component = match self.mission {
-            Mission::Backup => Component::Backup,
-            Mission::Restore => Component::Restore,
+            Mission::Sidecar | Mission::Job => Component::Backup,
+            Mission::InitContainer | Mission::Restore => Component::Restore,
         };
         let Invoker {
             kind,
@@ -167,24 +170,32 @@ impl Access<'_> {
         let lease: Vec<String> = self.lease.iter().cloned().collect();
         let namespace = [self.invoker.namespace.clone()];
         let (sessions, configuration) = match self.mission {
-            Mission::Backup => (
+            Mission::Sidecar | Mission::Job => (
                 "backupsessions",
                 named_rule(GROUP, "backupconfigurations", &invoker, &["get"]),
             ),
-            Mission::Restore => ("restoresessions", None),
+            Mission::InitContainer | Mission::Restore => ("restoresessions", None),
         };
-        let mut rules = vec![rule(GROUP, &[sessions], READ)];
+        let mut rules = match self.mission {
+            // It finds sessions by their labels before their names are known, and to list is to read.
+            Mission::Sidecar => vec![rule(GROUP, &[sessions], READ)],
+            // It stays in the template while another restore has the workload, and lets Pods pass when its own is gone:
+            // only who may ask for any name is told that.
+            Mission::InitContainer => vec![rule(GROUP, &[sessions], &["get"])],
+            Mission::Job | Mission::Restore => Vec::new(),
+        };
+        let watched = match self.mission {
+            Mission::Sidecar => None,
+            Mission::InitContainer => Some(&["list", "watch"][..]),
+            Mission::Job | Mission::Restore => Some(READ),
+        };
+        rules.extend(watched.and_then(|verbs| named_rule(GROUP, sessions, &self.sessions, verbs)));
         let status = format!("{sessions}/status");
-        rules.extend(named_rule(GROUP, &status, &self.sessions, WRITE));
+        rules.extend(named_rule(GROUP, &status, &self.sessions, &["update"]));
         rules.extend(configuration);
-        rules.extend(named_rule("coordination.k8s.io", "leases", &lease, WRITE));
-        // Whether the holder of a lock is gone, and where hooks run.
-        rules.push(rule("", &["pods"], &["get", "list"]));
-        // A command is started by a GET that becomes a WebSocket; newer API servers ask for `create` as well.
-        rules.extend(
-            self.has_exec
-                .then(|| rule("", &["pods/exec"], &["get", "create"])),
-        );
+        let turn = &["get", "update"];
+        rules.extend(named_rule("coordination.k8s.io", "leases", &lease, turn));
+        rules.extend(self.reach.rules());
         // The namespace's uid tells clusters apart.
         rules.extend(named_rule("", "namespaces", &namespace, &["get"]));
         rules
@@ -203,8 +214,10 @@ impl Access<'_> {
             .cloned()
             .collect();
         let status = match self.mission {
-            Mission::Backup => named_rule(GROUP, "repositories/status", &repository, WRITE),
-            Mission::Restore => None,
+            Mission::Sidecar | Mission::Job => {
+                named_rule(GROUP, "repositories/status", &repository, &["update"])
+            }
+            Mission::InitContainer | Mission::Restore => None,
         };
         named_rule(GROUP, "repositories", &repository, &["get"])
             .into_iter()

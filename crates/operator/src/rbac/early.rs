@@ -22,7 +22,7 @@ use crate::context::Context;
 use crate::controller::{Again, drive};
 use crate::failure::ReconcileError;
 use crate::inject::Invoker;
-use crate::rbac::{Access, Account, Mission, access};
+use crate::rbac::{Access, Account, Mission, Reach, access};
 use crate::reading::{self, Target};
 use crate::stores::Stores;
 use crate::workload::target_of_backup;
@@ -152,13 +152,13 @@ async fn grant(
         return Ok(false);
     };
     let objects = access(&Access {
-        mission: Mission::Backup,
+        mission: Mission::Sidecar,
         invoker: &Invoker::of(configuration),
         owner: configuration.controller_owner_ref(&()),
         sessions: Vec::new(),
         repository: &repository,
         lease: None,
-        has_exec: false,
+        reach: Reach::default(),
         account: Account::Existing(workload.account()),
     });
     writing::create(context, &objects.role).await?;

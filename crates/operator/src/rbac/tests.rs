@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::*;
 use crate::inject::Invoker;
+use crate::target::Workload;
 
 fn repository(namespace: &str) -> Repository {
     serde_json::from_value(json!({
@@ -25,8 +26,8 @@ fn invoker(kind: &str) -> Invoker {
 
 fn objects(mission: Mission, repository: &Repository, sessions: &[&str]) -> AccessObjects {
     let invoker = invoker(match mission {
-        Mission::Backup => "BackupConfiguration",
-        Mission::Restore => "RestoreSession",
+        Mission::Sidecar | Mission::Job => "BackupConfiguration",
+        Mission::InitContainer | Mission::Restore => "RestoreSession",
     });
     access(&Access {
         mission,
@@ -35,9 +36,19 @@ fn objects(mission: Mission, repository: &Repository, sessions: &[&str]) -> Acce
         sessions: sessions.iter().map(|&name| name.to_owned()).collect(),
         repository,
         lease: Some("lock-deployment-web-backup".to_owned()),
-        has_exec: false,
+        reach: Reach::default(),
         account: Account::Existing("web".to_owned()),
     })
+}
+
+/// What a hook reaches that runs a command in a Pod of a Deployment.
+fn hooked(mission: Mission) -> Reach {
+    let workload = Workload::read(&json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web" },
+        "spec": { "template": { "spec": { "containers": [] } } },
+    }));
+    let hook = serde_json::from_value(json!({ "exec": { "command": ["true"] } })).unwrap();
+    Reach::of(mission, workload.as_ref(), &[Some(&hook)])
 }
 
 /// `resources names: verbs` of every rule.
@@ -58,11 +69,17 @@ fn lines(role: &Role) -> Vec<String> {
 
 #[test]
 fn an_agent_that_backs_up_may_do_this_and_nothing_else() {
-    let objects = objects(Mission::Backup, &repository("shop"), &["home-1", "home-2"]);
+    let objects = objects(Mission::Sidecar, &repository("shop"), &["home-1", "home-2"]);
     insta::assert_snapshot!(lines(&objects.role).join("\n"));
     assert_eq!(objects.foreign, None);
     assert_eq!(objects.account, None);
     assert_eq!(objects.binding.subjects.unwrap()[0].name, "web");
+}
+
+#[test]
+fn a_job_that_backs_up_may_do_this_and_nothing_else() {
+    let objects = objects(Mission::Job, &repository("shop"), &["home-1"]);
+    insta::assert_snapshot!(lines(&objects.role).join("\n"));
 }
 
 #[test]
@@ -72,8 +89,17 @@ fn an_agent_that_restores_may_do_this_and_nothing_else() {
 }
 
 #[test]
+fn an_init_container_learns_of_any_restore_whether_it_is_gone() {
+    let objects = objects(Mission::InitContainer, &repository("shop"), &["home"]);
+    let lines = lines(&objects.role);
+    assert!(lines.contains(&"restoresessions []: get".to_owned()));
+    let watched = r#"restoresessions ["home"]: list,watch"#;
+    assert!(lines.contains(&watched.to_owned()), "{lines:?}");
+}
+
+#[test]
 fn without_a_session_no_status_may_be_written() {
-    let objects = objects(Mission::Backup, &repository("shop"), &[]);
+    let objects = objects(Mission::Sidecar, &repository("shop"), &[]);
     let lines = lines(&objects.role);
     assert!(
         !lines.iter().any(|line| line.contains("sessions/status")),
@@ -87,7 +113,7 @@ fn without_a_session_no_status_may_be_written() {
 
 #[test]
 fn where_the_repository_is_foreign_it_and_its_secret_are_all_there_is() {
-    let objects = objects(Mission::Backup, &repository("vault"), &["home-1"]);
+    let objects = objects(Mission::Sidecar, &repository("vault"), &["home-1"]);
     let (role, binding) = objects.foreign.unwrap();
     insta::assert_snapshot!(lines(&role).join("\n"));
     assert_eq!(role.metadata.namespace.as_deref(), Some("vault"));
@@ -109,13 +135,13 @@ fn an_account_of_our_own_carries_the_annotations_of_the_user() {
     let identity = ("eks.amazonaws.com/role-arn".to_owned(), "arn".to_owned());
     let invoker = invoker("BackupConfiguration");
     let access = Access {
-        mission: Mission::Backup,
+        mission: Mission::Sidecar,
         invoker: &invoker,
         owner: None,
         sessions: Vec::new(),
         repository: &repository,
         lease: None,
-        has_exec: true,
+        reach: hooked(Mission::Sidecar),
         account: Account::Own(BTreeMap::from([identity.clone()])),
     };
     let objects = super::access(&access);
@@ -146,7 +172,12 @@ fn has(group: &str, resource: &str, verb: &str) -> bool {
 #[test]
 fn the_operator_has_everything_that_it_grants() {
     let repository = repository("vault");
-    for mission in [Mission::Backup, Mission::Restore] {
+    for mission in [
+        Mission::Sidecar,
+        Mission::Job,
+        Mission::InitContainer,
+        Mission::Restore,
+    ] {
         let invoker = invoker("BackupConfiguration");
         let objects = super::access(&Access {
             mission,
@@ -155,7 +186,7 @@ fn the_operator_has_everything_that_it_grants() {
             sessions: vec!["home-1".to_owned()],
             repository: &repository,
             lease: Some("lock".to_owned()),
-            has_exec: true,
+            reach: hooked(mission),
             account: Account::Own(BTreeMap::new()),
         });
         let (foreign, _) = objects.foreign.unwrap();

@@ -21,7 +21,7 @@ use crate::job::state::host_of;
 use crate::job::{self, HostData, JobParts};
 use crate::pod_parts::Work;
 use crate::preparation::Preparation;
-use crate::rbac::{self, Access, AccessObjects, Account, Mission};
+use crate::rbac::{self, Access, AccessObjects, Account, Mission, Reach};
 use crate::reading::Target;
 use crate::restore_session::plan::{Case, Plan, Way, go_on};
 use crate::target::Workload;
@@ -142,20 +142,27 @@ fn access(
     account: Account,
     lease: Option<String>,
 ) -> AccessObjects {
-    let hooks = case.restore.spec.hooks.clone().unwrap_or_default();
-    let has_exec = hooks.pre_restore.is_some_and(|hook| hook.exec.is_some())
-        || hooks
-            .post_restore
-            .is_some_and(|hook| hook.handler.exec.is_some());
+    let hooks = case.restore.spec.hooks.as_ref();
+    let before = hooks.and_then(|hooks| hooks.pre_restore.as_ref());
+    let after = hooks.and_then(|hooks| hooks.post_restore.as_ref());
+    // Only a Job reaches into Pods of a workload; elsewhere commands run where the agent is.
+    let workload = match &case.seen.target {
+        Target::Workload(workload) if case.way == Way::Workload => Some(workload.as_ref()),
+        _ => None,
+    };
+    let hooks = [before, after.map(|hook| &hook.handler)];
+    let mission = match case.way {
+        Way::Init => Mission::InitContainer,
+        Way::Workload | Way::Claim | Way::Templates => Mission::Restore,
+    };
     rbac::access(&Access {
-        mission: Mission::Restore,
+        mission,
         invoker: &Invoker::of(case.restore),
         owner: case.restore.controller_owner_ref(&()),
         sessions: vec![case.restore.name_any()],
         repository,
         lease,
-        // Only a Job reaches into Pods of a workload; elsewhere commands run where the agent is.
-        has_exec: has_exec && case.way == Way::Workload,
+        reach: Reach::of(mission, workload, &hooks),
         account,
     })
 }

@@ -14,7 +14,7 @@ use crate::inject::Invoker;
 use crate::job::{self, HostData, JobParts};
 use crate::pod_parts::Work;
 use crate::preparation::Preparation;
-use crate::rbac::Account;
+use crate::rbac::{Account, Mission};
 use crate::reading::Target;
 use crate::target::Workload;
 
@@ -32,7 +32,8 @@ pub(super) fn by_jobs(
     let lease = workload
         .filter(|workload| host::is_many_hosts(&workload.kind))
         .map(|it| it.lease(&names::backup_lease(&reference), &namespace));
-    let Some(access) = access(case, configuration, account, lease.as_ref()) else {
+    let access = access(case, configuration, Mission::Job, account, lease.as_ref());
+    let Some(access) = access else {
         return no_repository(configuration);
     };
     let hosts = match hosts(case, configuration, workload) {
