@@ -4,10 +4,12 @@
 use serde_json::{Value, json};
 use testkit::cluster::{wait_for, wait_until};
 
+mod builtin;
 mod changes;
 mod leader;
 mod rights;
 mod schedule;
+mod served;
 pub mod stage;
 mod webhooks;
 

@@ -63,6 +63,9 @@ impl Stage {
         } else {
             options
         };
+        // Several operators cannot have the same one.
+        let without_port =
+            (!options.contains(&"--metrics-port")).then_some(["--metrics-port", "0"]);
         let cluster = self.namespace.cluster();
         let log = fs::OpenOptions::new()
             .create(true)
@@ -71,13 +74,8 @@ impl Stage {
             .unwrap();
         let operator = cluster
             .command(env!("CARGO_BIN_EXE_stash"))
-            .args([
-                "operator",
-                "--image",
-                cluster.image(),
-                "--metrics-port",
-                "0",
-            ])
+            .args(["operator", "--image", cluster.image()])
+            .args(without_port.into_iter().flatten())
             .args(options)
             .env("POD_NAMESPACE", "default")
             .env_remove("POD_NAME")
@@ -115,6 +113,17 @@ impl Stage {
             operator.kill().unwrap();
             operator.wait().unwrap();
         }
+    }
+
+    /// Asks the operator to end, which lets the next one lead at once, and waits for it.
+    pub fn stop_operator(&mut self) {
+        let Some(mut operator) = self.operator.take() else {
+            return;
+        };
+        if let Ok(pid) = i32::try_from(operator.id()) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        }
+        drop(operator.wait());
     }
 
     pub fn name(&self) -> &str {
@@ -194,14 +203,7 @@ impl Drop for Stage {
             let last = &lines[lines.len().saturating_sub(200)..];
             println!("the operator said at last:\n{}", last.join("\n"));
         }
-        // Asked to end, it lets the next one lead at once.
-        let Some(mut operator) = self.operator.take() else {
-            return;
-        };
-        if let Ok(pid) = i32::try_from(operator.id()) {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
-        }
-        drop(operator.wait());
+        self.stop_operator();
     }
 }
 

@@ -1,7 +1,7 @@
 //! The webhooks, served by an operator outside of the cluster.
 
-use serde_json::json;
-use testkit::cluster::wait_until;
+use serde_json::{Value, json};
+use testkit::cluster::{Namespace, wait_until};
 
 use super::stage::{PATIENCE, Stage, configuration, container_names, workload};
 
@@ -15,7 +15,7 @@ fn webhooks_inject_at_once_and_refuse_what_other_objects_forbid() {
         "--webhook-url",
         url.as_str(),
     ];
-    let Some(stage) = Stage::new("webhooks", &options) else {
+    let Some(mut stage) = Stage::new("webhooks", &options) else {
         return;
     };
     if !stage.cluster().is_own() {
@@ -80,6 +80,7 @@ fn webhooks_inject_at_once_and_refuse_what_other_objects_forbid() {
     assert_eq!(spec["target"]["rules"], json!([{ "paths": ["/data"] }]));
     assert_eq!(spec["rules"], json!(null));
     stage.apply(&restore);
+    refuses_while_it_runs(&mut stage);
     for kind in [
         "mutatingwebhookconfiguration",
         "validatingwebhookconfiguration",
@@ -87,4 +88,68 @@ fn webhooks_inject_at_once_and_refuse_what_other_objects_forbid() {
         let arguments = ["delete", kind, "stash.appscode.com", "--ignore-not-found"];
         stage.cluster().kubectl(&arguments);
     }
+}
+
+/// What other objects forbid is refused by the API server, and passes as soon as no operator is asked.
+fn refuses_while_it_runs(stage: &mut Stage) {
+    let forbidden = forbidden(stage);
+    let user = stage.cluster().create_namespace("webhooks-user");
+    for (object, why) in &forbidden {
+        let refused = user.try_apply(&object.to_string());
+        assert!(
+            refused.code != 0 && refused.stderr.contains(why),
+            "{object}: {refused:?}"
+        );
+    }
+    assert_eq!(user.get("bc/elsewhere"), None);
+    // What reaches the policy passes.
+    let policy = json!({ "spec": { "usagePolicy": { "allowedNamespaces": { "from": "All" } } } });
+    stage.merge("repository/repo", &policy.to_string());
+    let (foreign, _) = &forbidden[1];
+    wait_until("the policy is known", PATIENCE, || {
+        user.try_apply(&foreign.to_string()).code == 0
+    });
+    user.kubectl(&["delete", "bc", "foreign"]);
+    let none = json!({ "spec": { "usagePolicy": null } });
+    stage.merge("repository/repo", &none.to_string());
+
+    // With the operator gone, everything passes, although the API server is still told to ask.
+    stage.stop_operator();
+    let asked = "validatingwebhookconfigurations/stash.appscode.com";
+    assert!(stage.cluster().get("", asked).is_some());
+    for (object, _) in &forbidden {
+        assert_passes(&user, object);
+    }
+    let deployment = workload("apps/v1", "Deployment", stage.cluster().busybox());
+    assert_passes(&user, &deployment);
+    let stored = user.get("deployments.apps/web").unwrap();
+    assert_eq!(container_names(&stored), ["web"]);
+}
+
+/// What the webhooks refuse in another namespace than the stage's, with words of the reason.
+fn forbidden(stage: &Stage) -> [(Value, &'static str); 3] {
+    let far = json!({ "repository": { "name": "repo", "namespace": stage.name() } });
+    let mut elsewhere = configuration("elsewhere", "apps/v1", "Deployment", &json!({}));
+    elsewhere["spec"]["target"]["ref"]["namespace"] = json!(stage.name());
+    let foreign = configuration("foreign", "apps/v1", "Deployment", &far);
+    let restore = json!({
+        "apiVersion": "stash.appscode.com/v1beta1", "kind": "RestoreSession",
+        "metadata": { "name": "foreign" },
+        "spec": {
+            "repository": far["repository"],
+            "target": { "rules": [{ "paths": ["/data"] }], "ref": foreign["spec"]["target"]["ref"],
+                "volumeMounts": [{ "name": "data", "mountPath": "/data" }] },
+        },
+    });
+    [
+        (elsewhere, "spec.target.ref.namespace"),
+        (foreign, "usage policy"),
+        (restore, "usage policy"),
+    ]
+}
+
+fn assert_passes(namespace: &Namespace, object: &Value) {
+    namespace
+        .try_apply(&object.to_string())
+        .succeed("an apply while no operator runs");
 }
