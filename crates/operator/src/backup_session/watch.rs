@@ -24,6 +24,9 @@ use crate::target;
 /// How soon the Pods of a workload that was deleted are looked at again.
 const SOON: SignedDuration = SignedDuration::from_secs(5);
 
+/// How soon a workload is looked at again whose hosts nobody works for: it may have been scaled down.
+const WITHOUT_WORK: SignedDuration = SignedDuration::from_secs(15);
+
 /// Closes a session that is done or given up, and otherwise says when to look again.
 pub fn watch(case: &Case<'_>, status: BackupSessionStatus) -> Plan {
     let Some(configuration) = case.seen.configuration.as_deref() else {
@@ -125,7 +128,12 @@ impl<'a> Watched<'a> {
             let reference = self.target.reference.clone().unwrap_or_default();
             hosts.push((format!("of the {}", target::describe(&reference)), None));
         }
-        let judgements = hosts
+        // Those that are gone for good end the session when nobody works on another one.
+        let (lost, open): (Vec<_>, Vec<_>) = hosts
+            .iter()
+            .partition(|(host, entry)| self.lost_host(host, *entry).is_some());
+        let judged = if open.is_empty() { lost } else { open };
+        let judgements = judged
             .iter()
             .map(|(host, entry)| self.judge_host(host, *entry));
         match first(judgements) {
@@ -146,12 +154,8 @@ impl<'a> Watched<'a> {
             let why = format!("no Pod is left to work for host {host}");
             return Judgement::Disrupted(self.explained(why));
         }
-        if let Some(workload) = self.without(host)
-            && entry.is_none_or(|entry| self.state(entry) == PodState::Gone)
-        {
-            return Judgement::Disrupted(format!(
-                "the {workload} was scaled down while the session ran, and host {host} has no Pod any more; the next session goes without it"
-            ));
+        if let Some(why) = self.lost_host(host, entry) {
+            return Judgement::Disrupted(why);
         }
         let judgement = disruption::judge(
             host,
@@ -161,6 +165,10 @@ impl<'a> Watched<'a> {
             self.case.now,
         );
         match (judgement, entry) {
+            (Judgement::Wait(moment), None) if self.has_many_hosts() => {
+                let look = self.case.now.checked_add(WITHOUT_WORK).unwrap_or(moment);
+                Judgement::Wait(look.min(moment))
+            }
             // An agent that has just said that it works need not be asked for before that is old.
             (Judgement::Wait(moment), Some(_)) if self.is_target_gone() && !self.is_job => {
                 let soon = self.case.now.checked_add(SOON).unwrap_or(moment);
@@ -266,6 +274,20 @@ impl<'a> Watched<'a> {
                 gone.unwrap_or_default()
             )
         })
+    }
+
+    /// Why a host of a workload is waited for in vain.
+    fn lost_host(&self, host: &str, entry: Option<&HostProgress>) -> Option<String> {
+        let workload = self.without(host)?;
+        let is_gone = entry.is_none_or(|entry| self.state(entry) == PodState::Gone);
+        is_gone.then(|| {
+            format!("the {workload} was scaled down while the session ran, and host {host} has no Pod any more; the next session goes without it")
+        })
+    }
+
+    fn has_many_hosts(&self) -> bool {
+        let reference = self.target.reference.as_ref();
+        !self.is_job && reference.is_some_and(|it| session::host::is_many_hosts(&it.kind))
     }
 
     /// The StatefulSet that has no such host any more.

@@ -18,6 +18,7 @@ fn at(seconds: i64) -> Timestamp {
     CREATED.parse::<Timestamp>().unwrap() + jiff::SignedDuration::from_secs(seconds)
 }
 
+mod hosts;
 mod refused;
 
 fn image() -> ImageOptions {
