@@ -3,6 +3,7 @@
 //! Every step takes the lock it needs for as long as it needs it, and gives it back also when it fails.
 
 mod advice;
+mod choice;
 mod landing;
 mod maintenance;
 mod restore;
@@ -157,6 +158,17 @@ pub enum EngineError {
         paths: String,
         /// Where volumes are mounted.
         volumes: String,
+    },
+    /// Several workloads stored as this host.
+    #[error(
+        "the repository has snapshots of host {host} from several sources ({sources}), and nothing says which is meant; \
+         name their ids in snapshots of spec.target.rules, or give each its own Repository"
+    )]
+    Ambiguous {
+        /// The host.
+        host: String,
+        /// Whose they are.
+        sources: String,
     },
     /// The restore failed.
     #[error("cannot restore snapshot {snapshot}")]

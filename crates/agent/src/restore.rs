@@ -10,6 +10,8 @@ use api::duration::GoDuration;
 use api::secret::BackendSettings;
 use api::v1beta1::{HostRestorePhase, HostRestoreStats, RestoreSessionSpec, RestoreSessionStatus};
 use session::hooks::HookData;
+use session::restore::Selection;
+use session::source::target_tag;
 use tokio_util::sync::CancellationToken;
 
 use crate::backup::{chain, go_duration, time};
@@ -209,7 +211,12 @@ impl Progressing<'_> {
             arguments::restore(target).map_err(|errors| EngineError::arguments(&errors))?;
         self.reporter.step("Opening the repository");
         let rules = self.run.spec.effective_rules();
-        let selection = session::restore::select(&rules, &self.host);
+        let reference = target.and_then(|target| target.reference.as_ref());
+        let namespace = &self.run.identity.namespace;
+        let selection = Selection {
+            target: reference.map(|reference| target_tag(reference, namespace)),
+            ..session::restore::select(&rules, &self.host)
+        };
         let settings = self.run.settings.as_ref();
         let settings = settings.map_err(|why| EngineError::Settings(why.clone()))?;
         let engine = Engine::open(settings, &self.run.identity, self.stop).await?;

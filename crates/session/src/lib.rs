@@ -16,6 +16,7 @@ pub mod phase;
 pub mod restore;
 pub mod retention;
 pub mod retry;
+pub mod source;
 pub mod template;
 pub mod text;
 pub mod tick;

@@ -7,6 +7,8 @@ use api::v1beta1::{RestorePhase, Rule};
 pub struct Selection {
     /// The host whose snapshots are meant.
     pub source_host: String,
+    /// The tag of the target that is restored into, whose own snapshots come before those of others.
+    pub target: Option<String>,
     /// Which of them.
     pub choice: Choice,
     /// Only these patterns; everything when empty.
@@ -18,7 +20,7 @@ pub struct Selection {
 /// Which snapshots of a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Choice {
-    /// These, by id or `latest` (of the source host).
+    /// These, by id or `latest` (of the source host, the latest one of each of its paths).
     Snapshots(Vec<String>),
     /// The latest one of each of these paths.
     LatestOfPaths(Vec<String>),
@@ -47,6 +49,7 @@ pub fn select(rules: &[Rule], host: &str) -> Selection {
     let Some(rule) = rule else {
         return Selection {
             source_host: host.to_owned(),
+            target: None,
             choice: Choice::LatestOfEachPath,
             include: Vec::new(),
             exclude: Vec::new(),
@@ -63,6 +66,7 @@ pub fn select(rules: &[Rule], host: &str) -> Selection {
             .clone()
             .filter(|host| !host.is_empty())
             .unwrap_or_else(|| host.to_owned()),
+        target: None,
         choice,
         include: rule.include.clone(),
         exclude: rule.exclude.clone(),

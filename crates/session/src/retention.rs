@@ -4,10 +4,12 @@
 //! snapshots with its own tag, so that two invokers can share a repository, a host name and even a path, and
 //! snapshots made by hand or by other tools are never touched.
 
+use crate::source::INVOKER;
+
 /// The tag of an invoker's snapshots.
 pub fn invoker_tag(kind: &str, namespace: &str, name: &str) -> String {
     // A comma would end the tag in restic's filters; no Kubernetes name holds one.
-    format!("stash-invoker={}/{namespace}/{name}", kind.to_lowercase())
+    format!("{INVOKER}{}/{namespace}/{name}", kind.to_lowercase())
 }
 
 #[cfg(test)]

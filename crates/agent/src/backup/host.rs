@@ -143,7 +143,7 @@ impl Progressing<'_> {
     /// One snapshot for each path. Whether all of them are whole.
     async fn save_paths(&mut self, engine: &Engine) -> bool {
         let target = self.run.spec.target.as_ref();
-        let arguments = match arguments::backup(target) {
+        let mut arguments = match arguments::backup(target) {
             Ok(arguments) => arguments,
             Err(errors) => {
                 let error = EngineError::arguments(&errors);
@@ -151,6 +151,8 @@ impl Progressing<'_> {
                 return false;
             }
         };
+        // Beside the invoker's, so that a restore into this target finds its own.
+        arguments.tags.extend(report::target_tag(self.run));
         let host = self.host.clone();
         let excludes = target
             .map(|target| target.exclude.clone())

@@ -47,6 +47,15 @@ pub fn tag(run: &BackupRun) -> String {
     )
 }
 
+/// The tag that names the target of a snapshot, where there is one.
+pub fn target_tag(run: &BackupRun) -> Option<String> {
+    let reference = run.spec.target.as_ref()?.reference.as_ref()?;
+    Some(session::source::target_tag(
+        reference,
+        &run.identity.namespace,
+    ))
+}
+
 /// The published numbers of one snapshot.
 pub fn snapshot_stats(path: &str, summary: &BackupSummary) -> SnapshotStats {
     let count = |number: u64| Some(i64::try_from(number).unwrap_or(i64::MAX));

@@ -14,7 +14,7 @@ use repository::lock::LockKind;
 use repository::snapshot::{self, Snapshot, SnapshotFilter};
 use session::restore::{Choice, Selection};
 
-use super::{Engine, EngineError, landing, work_token};
+use super::{Engine, EngineError, choice, landing, work_token};
 use crate::arguments::RestoreArguments;
 use crate::stop::Stop;
 
@@ -144,12 +144,17 @@ impl Engine {
             Choice::Snapshots(references) => {
                 let mut found = Vec::new();
                 for reference in references {
-                    // An id is exact; `latest` means the latest of the source host (decision 9).
-                    found.push(
-                        snapshot::find(&self.repository, reference, &of_host)
-                            .await
-                            .map_err(EngineError::Find)?,
-                    );
+                    // An id is exact; `latest` means those of the source host (decision 9).
+                    if let Some(age) = choice::age(reference) {
+                        let all = self.snapshots_of(&of_host).await?;
+                        found.extend(choice::of_each_path(&all, selection, age)?);
+                    } else {
+                        found.push(
+                            snapshot::find(&self.repository, reference, &of_host)
+                                .await
+                                .map_err(EngineError::Find)?,
+                        );
+                    }
                 }
                 Ok(found)
             }
@@ -157,33 +162,12 @@ impl Engine {
                 let all = self.snapshots_of(&of_host).await?;
                 paths
                     .iter()
-                    .map(|path| latest(&all, selection, Some(path)))
+                    .map(|path| choice::of_path(&all, selection, path))
                     .collect()
             }
             Choice::LatestOfEachPath => {
                 let all = self.snapshots_of(&of_host).await?;
-                let mut paths: Vec<&Vec<String>> =
-                    all.iter().map(|(_, snapshot)| &snapshot.paths).collect();
-                paths.sort();
-                paths.dedup();
-                let mut latest: Vec<_> = paths
-                    .into_iter()
-                    .filter_map(|paths| {
-                        all.iter()
-                            .rev()
-                            .find(|(_, snapshot)| snapshot.paths == *paths)
-                            .cloned()
-                    })
-                    .collect();
-                if latest.is_empty() {
-                    return Err(EngineError::NoSnapshot {
-                        host: selection.source_host.clone(),
-                        path: None,
-                    });
-                }
-                // One may lie within another, of a time when other paths were saved: the newest has the last word.
-                latest.sort_by_key(|(_, snapshot)| snapshot.time);
-                Ok(latest)
+                choice::of_each_path(&all, selection, 0)
             }
         }
     }
@@ -198,21 +182,6 @@ impl Engine {
         all.retain(|(_, snapshot)| filter.matches(snapshot));
         Ok(all)
     }
-}
-
-fn latest(
-    all: &[(SnapshotId, Snapshot)],
-    selection: &Selection,
-    path: Option<&String>,
-) -> Result<(SnapshotId, Snapshot), EngineError> {
-    all.iter()
-        .rev()
-        .find(|(_, snapshot)| path.is_none_or(|path| snapshot.paths.contains(path)))
-        .cloned()
-        .ok_or_else(|| EngineError::NoSnapshot {
-            host: selection.source_host.clone(),
-            path: path.cloned(),
-        })
 }
 
 fn options(
@@ -270,6 +239,7 @@ mod tests {
         let list = |patterns: &[&str]| patterns.iter().map(|&it| it.to_owned()).collect();
         let selection = Selection {
             source_host: "host-0".to_owned(),
+            target: None,
             choice: Choice::LatestOfEachPath,
             include: list(include),
             exclude: list(exclude),

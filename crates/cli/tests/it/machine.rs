@@ -1,5 +1,7 @@
 //! The main job without a cluster: `stash run`, `get`, `describe`, `trigger`, `validate`, judged by real restic.
 
+mod sources;
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};

@@ -16,6 +16,7 @@ mod proof;
 mod rules;
 pub mod scene;
 mod settings;
+mod sources;
 mod stores;
 mod trouble;
 mod workloads;
