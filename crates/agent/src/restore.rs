@@ -238,7 +238,7 @@ impl Progressing<'_> {
             Err("the pre-restore hook failed".to_owned())
         };
         if self.is_left_to_others() {
-            return outcome;
+            return outcome.map(|_| ());
         }
         if let Err(error) = &outcome {
             let failed = self
@@ -258,10 +258,11 @@ impl Progressing<'_> {
         if let Some(has_failed) = session::hooks::restore_result(&self.status, !self.is_last) {
             self.post_hook(has_failed).await;
         }
-        outcome
+        outcome.map(|_| ())
     }
 
-    async fn restored(&mut self) -> Result<(), String> {
+    /// Restores the host; what is missing all the same.
+    async fn restored(&mut self) -> Result<Option<String>, String> {
         let totals = self.restore().await.map_err(|error| chain(&error))?;
         if let Some(message) = totals.incomplete() {
             return Err(message);
@@ -271,10 +272,10 @@ impl Progressing<'_> {
             .reporter
             .event(EventKind::Normal, "HostRestoreSucceeded", &told);
         delivered(succeeded.await);
-        Ok(())
+        Ok(totals.tolerated())
     }
 
-    fn set_host(&mut self, outcome: &Result<(), String>) {
+    fn set_host(&mut self, outcome: &Result<Option<String>, String>) {
         let stats = HostRestoreStats {
             hostname: self.host.clone(),
             phase: Some(if outcome.is_ok() {
@@ -283,7 +284,10 @@ impl Progressing<'_> {
                 HostRestorePhase::Failed
             }),
             duration: Some(go_duration(self.started.elapsed())),
-            error: outcome.as_ref().err().cloned(),
+            error: match outcome {
+                Ok(tolerated) => tolerated.clone(),
+                Err(error) => Some(error.clone()),
+            },
         };
         let earlier = self.status.stats.iter_mut();
         match earlier.into_iter().find(|host| host.hostname == self.host) {
@@ -338,7 +342,8 @@ impl Progressing<'_> {
         }
         let phase = if has_failed { "Failed" } else { "Succeeded" };
         let hosts = self.status.stats.iter();
-        let errors: Vec<String> = hosts.filter_map(|host| host.error.clone()).collect();
+        let failed = hosts.filter(|host| host.phase != Some(HostRestorePhase::Succeeded));
+        let errors: Vec<String> = failed.filter_map(|host| host.error.clone()).collect();
         let data = self.hook_data(phase, &errors.join("; "));
         self.reporter.step("Running the post-restore hook");
         let grace = self.stop.with_grace(hooks::GRACE);

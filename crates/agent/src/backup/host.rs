@@ -15,6 +15,11 @@ use crate::{arguments, hooks};
 /// How much of an error is kept in a status.
 const ERROR_BYTES: usize = 1024;
 
+/// An error as a status keeps it.
+fn shortened(message: &str) -> String {
+    session::text::error_tail(message, ERROR_BYTES).to_owned()
+}
+
 impl Progressing<'_> {
     /// Runs the pre hook; the reason why the backup must not begin if it fails.
     pub(super) async fn pre_hook(&mut self) -> Result<(), String> {
@@ -157,7 +162,7 @@ impl Progressing<'_> {
         let excludes = target
             .map(|target| target.exclude.clone())
             .unwrap_or_default();
-        let mut snapshots = Vec::new();
+        let (mut snapshots, mut tolerated) = (Vec::new(), Vec::new());
         let paths = target.map(session::model::backup_paths).unwrap_or_default();
         if paths.is_empty() {
             self.host_failed(
@@ -193,6 +198,7 @@ impl Progressing<'_> {
                             self.host_failed(snapshots, message).await;
                             return false;
                         }
+                        tolerated.push(message);
                     }
                 }
                 Err(error) => {
@@ -203,7 +209,9 @@ impl Progressing<'_> {
             }
         }
         let message = format!("backed up {} paths of host {host}", snapshots.len());
-        self.add_host(HostBackupPhase::Succeeded, snapshots, None);
+        let tolerated = tolerated.join("; ");
+        let tolerated = (!tolerated.is_empty()).then(|| shortened(&tolerated));
+        self.add_host(HostBackupPhase::Succeeded, snapshots, tolerated);
         delivered(
             self.reporter
                 .event(EventKind::Normal, "HostBackupSucceeded", &message)
@@ -237,8 +245,11 @@ impl Progressing<'_> {
             tracing::info!(message, "the host is left to another Pod");
             return;
         }
-        let shown = session::text::error_tail(&message, ERROR_BYTES).to_owned();
-        self.add_host(HostBackupPhase::Failed, snapshots, Some(shown));
+        self.add_host(
+            HostBackupPhase::Failed,
+            snapshots,
+            Some(shortened(&message)),
+        );
         delivered(
             self.reporter
                 .event(EventKind::Warning, "HostBackupFailed", &message)

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use api::conditions::{Condition, condition_type, find_condition};
 use api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use api::v1beta1::{BackupSessionStatus, BackupTargetPhase, FileStats, SnapshotStats};
+use api::v1beta1::{
+    BackupSessionStatus, BackupTargetPhase, FileStats, HostBackupPhase, SnapshotStats,
+};
 use archive::save::BackupSummary;
 use session::hooks::HookData;
 
@@ -120,7 +122,11 @@ pub(super) fn hook_data(work: &Progressing<'_>, moment: Moment) -> HookData {
         .targets
         .iter()
         .flat_map(|target| {
-            let of_hosts = target.stats.iter().filter_map(|host| host.error.clone());
+            let failed = target
+                .stats
+                .iter()
+                .filter(|host| host.phase != Some(HostBackupPhase::Succeeded));
+            let of_hosts = failed.filter_map(|host| host.error.clone());
             of_hosts.chain(failed_messages(&target.conditions))
         })
         .chain(failed_messages(&work.status.conditions));

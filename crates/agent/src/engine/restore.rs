@@ -53,6 +53,11 @@ impl RestoredTotals {
             .extend(summary.warnings.iter().map(ToString::to_string));
     }
 
+    /// What is not as it was, though nothing is missing.
+    pub fn tolerated(&self) -> Option<String> {
+        (!self.warnings.is_empty()).then(|| self.warnings.join("; "))
+    }
+
     /// What is missing, in a sentence; `None` when nothing is.
     pub fn incomplete(&self) -> Option<String> {
         let first = self.first_error.as_ref()?;

@@ -182,7 +182,7 @@ pub struct HostBackupStats {
     /// How long it took.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration: Option<String>,
-    /// Why it failed.
+    /// Why it failed; of a host that succeeded, what is missing all the same: files that could not be read, where that is tolerated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }

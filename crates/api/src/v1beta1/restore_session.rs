@@ -166,7 +166,7 @@ pub struct HostRestoreStats {
     /// How long it took.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration: Option<String>,
-    /// Why it failed.
+    /// Why it failed; of a host that succeeded, what is missing all the same: such as owners that could not be set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }

@@ -24,6 +24,7 @@ pub fn of_session(status: &BackupSessionStatus) -> Vec<News> {
     let mut all = Vec::new();
     for target in &status.targets {
         all.extend(target.stats.iter().map(of_host));
+        all.extend(target.stats.iter().filter_map(tolerated));
         let hooks = [
             (
                 types::PRE_BACKUP_HOOK_EXECUTION_SUCCEEDED,
@@ -86,6 +87,16 @@ fn of_host(stats: &HostBackupStats) -> News {
     };
     let message = format!("the host {host} was backed up{what}");
     news(EventKind::Normal, "HostBackupSucceeded", message)
+}
+
+/// What of a host that was backed up is missing all the same.
+fn tolerated(stats: &HostBackupStats) -> Option<News> {
+    let error = stats
+        .error
+        .as_deref()
+        .filter(|_| stats.phase == Some(HostBackupPhase::Succeeded))?;
+    let message = format!("the host {} was backed up, but {error}", stats.hostname);
+    Some(news(EventKind::Warning, "FilesNotReadable", message))
 }
 
 /// How the session ended: told of the session and of its invoker.

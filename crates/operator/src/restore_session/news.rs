@@ -51,6 +51,10 @@ pub fn of_restore(restore: &RestoreSession, status: &RestoreSessionStatus) -> Ve
             let message = format!("the host {host} was not restored: {error}");
             news(EventKind::Warning, "HostRestoreFailed", message)
         });
+        if let (Some(HostRestorePhase::Succeeded), Some(tolerated)) = (stats.phase, &stats.error) {
+            let message = format!("the host {host} was restored, but {tolerated}");
+            all.push(news(EventKind::Warning, "RestoredWithWarnings", message));
+        }
     }
     all.extend(of_end(restore, status));
     all

@@ -121,6 +121,21 @@ fn a_claim_of_a_user_is_backed_up_as_that_user() {
     ] {
         assert!(error.contains(part), "{error}");
     }
+
+    // Where that is expected, the session succeeds and says what is missing.
+    let tolerate = "stash.appscode.com/tolerate-unreadable-files=true";
+    scene.stage.kubectl(&["annotate", "bc", "home", tolerate]);
+    let tolerant = scene.back_up("home-3");
+    let stats = &tolerant["status"]["targets"][0]["stats"][0];
+    let error = stats["error"].as_str().unwrap();
+    assert!(
+        error.contains("could not be read and are not in snapshot"),
+        "{error}"
+    );
+    wait_until("the event", PATIENCE, || {
+        let events = scene.events("BackupSession", "home-3");
+        events.contains(&"FilesNotReadable".to_owned())
+    });
 }
 
 #[test]
