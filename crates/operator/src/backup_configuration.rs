@@ -9,10 +9,11 @@ use api::v1beta1::BackupConfiguration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use kube_client::Api;
+use kube_runtime::Controller;
 use kube_runtime::reflector::ObjectRef;
-use kube_runtime::{Controller, watcher};
 use tokio_util::sync::CancellationToken;
 
+use crate::connection::watched;
 use crate::context::Context;
 use crate::controller::{Again, drive};
 use crate::failure::ReconcileError;
@@ -40,7 +41,7 @@ pub fn controller(
     stores: &Arc<Stores>,
     stop: &CancellationToken,
 ) -> BoxFuture<'static, ()> {
-    let api: Api<BackupConfiguration> = Api::all(context.client());
+    let api: Api<BackupConfiguration> = Api::all(context.watching());
     let concerned = {
         let stores = Arc::clone(stores);
         move |change: &Touched| {
@@ -54,8 +55,7 @@ pub fn controller(
         let stores = Arc::clone(stores);
         move || references(&stores.configurations.state())
     };
-    let controller = Controller::new(api, watcher::Config::default())
-        .reconcile_on(stores.listen(concerned, all));
+    let controller = Controller::new(api, watched()).reconcile_on(stores.listen(concerned, all));
     let stores = Arc::clone(stores);
     drive(
         "backupconfiguration",

@@ -11,11 +11,12 @@ use api::v1beta1::BackupSession;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use kube_client::Api;
+use kube_runtime::Controller;
 use kube_runtime::reflector::{ObjectRef, Store};
-use kube_runtime::{Controller, watcher};
 use session::labels::{self, Component};
 use tokio_util::sync::CancellationToken;
 
+use crate::connection::watched;
 use crate::context::Context;
 use crate::controller::{Again, drive};
 use crate::failure::ReconcileError;
@@ -44,11 +45,10 @@ pub fn controller(
     stores: &Arc<Stores>,
     stop: &CancellationToken,
 ) -> BoxFuture<'static, ()> {
-    let api: Api<BackupSession> = Api::all(context.client());
-    let jobs: Api<Job> = Api::all(context.client());
+    let api: Api<BackupSession> = Api::all(context.watching());
+    let jobs: Api<Job> = Api::all(context.watching());
     let selector = format!("{}={}", labels::COMPONENT, Component::Backup.as_str());
-    let controller = Controller::new(api, watcher::Config::default())
-        .owns(jobs, watcher::Config::default().labels(&selector));
+    let controller = Controller::new(api, watched()).owns(jobs, watched().labels(&selector));
     let (concerned, all) = (controller.store(), controller.store());
     let of_invoker = Arc::clone(stores);
     let listening = stores.listen(
@@ -96,6 +96,14 @@ async fn pass(
         return Ok(Again::OnChange);
     }
     passing.stores.ready().await;
+    let is_new = observe::is_open(session) && !observe::is_started(session);
+    let _turn = if is_new {
+        let namespace = session.metadata.namespace.as_deref().unwrap_or_default();
+        let invoker = &session.spec.invoker.name;
+        Some(passing.stores.turns.of_backup(namespace, invoker).await)
+    } else {
+        None
+    };
     let now = jiff::Timestamp::now();
     let observation = observe::observe(session, context, passing, now).await?;
     let plan = plan::plan(session, &observation, &context.options.image, now);

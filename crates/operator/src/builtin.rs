@@ -21,6 +21,7 @@ use session::model::{PVC_BACKUP_TASK, PVC_RESTORE_TASK};
 use tokio_util::sync::CancellationToken;
 
 use crate::FIELD_MANAGER;
+use crate::connection::watched;
 use crate::context::Context;
 use crate::controller::reference;
 use crate::events::News;
@@ -118,7 +119,7 @@ where
 {
     let (context, stop) = (Arc::clone(context), stop.clone());
     Box::pin(async move {
-        let changes = watcher(Api::<K>::all(context.client()), watcher::Config::default())
+        let changes = watcher(Api::<K>::all(context.watching()), watched())
             .default_backoff()
             .touched_objects();
         let mut changes = std::pin::pin!(changes);

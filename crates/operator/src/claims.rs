@@ -30,7 +30,7 @@ pub fn controller(
         known.contains(claim)
     });
     known::follow::<PersistentVolumeClaim, _, _>(
-        Api::all(context.client()),
+        Api::all(context.watching()),
         stop.clone(),
         |claim| {
             // Which object of that name it is, and whether it leaves.

@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 
 use kube_client::Client;
 
+use crate::connection::Connection;
 use crate::delays::Delays;
 use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::presence::Secrets;
+use crate::touch::Touch;
 
 /// The image that sidecars, init containers and Jobs run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,37 +60,30 @@ pub struct OperatorOptions {
 #[derive(Debug)]
 pub struct Context {
     /// The API server.
-    pub client: DebugClient,
+    pub connection: Connection,
     /// What the operator was told.
     pub options: OperatorOptions,
     /// What is counted.
     pub metrics: Metrics,
     /// What is told to users.
     pub events: Events,
+    /// Since when the API server is heard of.
+    pub touch: Touch,
     /// How long each object waits after a failure.
     pub delays: Delays,
     /// Which Secrets were there when they were asked for last.
     pub secrets: Secrets,
 }
 
-/// A client whose `Debug` says nothing: it holds credentials.
-#[derive(Clone)]
-pub struct DebugClient(pub Client);
-
-impl std::fmt::Debug for DebugClient {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("Client")
-    }
-}
-
 impl Context {
     /// Puts the parts together.
-    pub fn new(client: Client, options: OperatorOptions) -> Self {
+    pub fn new(connection: Connection, options: OperatorOptions) -> Self {
         Self {
-            events: Events::new(client.clone(), &options.identity),
-            client: DebugClient(client),
+            events: Events::new(connection.requests.clone(), &options.identity),
+            connection,
             options,
             metrics: Metrics::new(),
+            touch: Touch::default(),
             delays: Delays::new(),
             secrets: Secrets::default(),
         }
@@ -96,6 +91,11 @@ impl Context {
 
     /// A client for one more user.
     pub fn client(&self) -> Client {
-        self.client.0.clone()
+        self.connection.requests.clone()
+    }
+
+    /// A client for one more watch, with the settings of [`crate::connection::watched`].
+    pub fn watching(&self) -> Client {
+        self.connection.watches.clone()
     }
 }

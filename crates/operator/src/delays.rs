@@ -17,6 +17,14 @@ const GONE: Duration = Duration::from_hours(1);
 #[derive(Debug, Default)]
 pub struct Delays {
     failures: Mutex<HashMap<String, Failures>>,
+    holds: Mutex<HashMap<String, Hold>>,
+}
+
+/// How long one failure of many is waited after.
+#[derive(Debug, Clone)]
+struct Hold {
+    occurrence: String,
+    until: Instant,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +47,40 @@ impl Delays {
         let milliseconds = wait.as_millis();
         tracing::debug!(key, failures, milliseconds, "waits after a failure");
         wait
+    }
+
+    /// Notes a failure that is seen again and again, and tells how long is left to wait after it. `occurrence` tells it
+    /// from the failures before and after it.
+    pub fn left_after(&self, key: &str, occurrence: &str) -> Duration {
+        let now = Instant::now();
+        let holds = || {
+            self.holds
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+        };
+        let known = holds().get(key).cloned();
+        if let Some(hold) = known.filter(|hold| hold.occurrence == occurrence) {
+            return hold.until.saturating_duration_since(now);
+        }
+        let wait = self.after_failure(key);
+        let mut all = holds();
+        all.retain(|_, hold| now.saturating_duration_since(hold.until) < GONE);
+        let hold = Hold {
+            occurrence: occurrence.to_owned(),
+            until: now + wait,
+        };
+        all.insert(key.to_owned(), hold);
+        wait
+    }
+
+    /// Whether a failure was noted by [`Self::left_after`] already.
+    pub fn has_noted(&self, key: &str, occurrence: &str) -> bool {
+        let all = self
+            .holds
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        all.get(key)
+            .is_some_and(|hold| hold.occurrence == occurrence)
     }
 
     fn count(&self, key: &str, now: Instant) -> u32 {
@@ -79,6 +121,21 @@ fn delay(failures: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_same_failure_is_counted_once_however_often_it_is_seen() {
+        let delays = Delays::new();
+        let first = delays.left_after("data", "job 1");
+        assert!(first <= FIRST && !first.is_zero());
+        assert!(delays.left_after("data", "job 1") <= first);
+        let second = delays.left_after("data", "job 2");
+        assert!(
+            (FIRST / 2..=FIRST * 2).contains(&second) && second >= FIRST,
+            "{second:?}"
+        );
+        let third = delays.left_after("data", "job 3");
+        assert!(third >= FIRST * 2, "{third:?}");
+    }
 
     #[test]
     fn an_object_waits_longer_after_each_failure_and_not_after_a_success() {

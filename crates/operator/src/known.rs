@@ -8,9 +8,10 @@ use futures::StreamExt;
 use kube_client::core::PartialObjectMeta;
 use kube_client::{Api, Resource};
 use kube_runtime::WatchStreamExt;
-use kube_runtime::watcher::{self, Event, watcher};
+use kube_runtime::watcher::{Event, watcher};
 use tokio_util::sync::CancellationToken;
 
+use crate::connection::watched;
 use crate::failure::chain;
 
 /// Follows all objects of a kind until told to stop. `seen` says which one it is and what matters of it; `tell` hears
@@ -25,7 +26,7 @@ pub async fn follow<O, K, S>(
     K: Clone + Eq + Hash,
     S: PartialEq,
 {
-    let changes = watcher(api, watcher::Config::default()).default_backoff();
+    let changes = watcher(api, watched()).default_backoff();
     let mut changes = std::pin::pin!(changes.take_until(stop.cancelled()));
     let mut known = Known::default();
     while let Some(change) = changes.next().await {

@@ -10,8 +10,10 @@ pub mod backup_configuration;
 pub mod backup_session;
 pub mod builtin;
 pub mod claims;
+pub mod connection;
 pub mod context;
 pub mod controller;
+pub mod data;
 pub mod delays;
 pub mod events;
 pub mod failure;
@@ -34,14 +36,17 @@ pub mod servers;
 pub mod stores;
 pub mod target;
 pub mod told;
+pub mod touch;
+pub mod turns;
 pub mod webhook;
 pub mod workload;
 pub mod writing;
 
+pub use connection::{Connection, connect};
 pub use context::{ImageOptions, OperatorOptions, WebhookOptions};
 pub use failure::OperatorError;
 pub use own_image::own_image;
-pub use run::{connect, run};
+pub use run::run;
 
 /// What the operator may do in its own namespace: its Lease, and the Secret with the certificates of its webhooks.
 pub fn own_role(name: &str, namespace: &str) -> api::k8s_openapi::api::rbac::v1::Role {

@@ -21,7 +21,7 @@ pub fn controller(
 ) -> BoxFuture<'static, ()> {
     let stores = Arc::clone(stores);
     known::follow::<Namespace, _, _>(
-        Api::all(context.client()),
+        Api::all(context.watching()),
         stop.clone(),
         |namespace| {
             let is_deleted = namespace.metadata.deletion_timestamp.is_some();

@@ -48,6 +48,19 @@ where
     found(api.get(name).await).map_err(ReconcileError::api("read", object))
 }
 
+/// Whether an object is not what it was when it was read.
+pub async fn has_changed<K>(context: &Context, object: &K) -> Result<bool, ReconcileError>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned,
+{
+    let namespace = object.namespace().unwrap_or_default();
+    let live: Option<K> = get(context, &namespace, &object.name_any()).await?;
+    Ok(live.is_none_or(|it| it.resource_version() != object.resource_version()))
+}
+
 /// The objects of a namespace, those with certain labels if a selector is given.
 pub async fn list<K>(
     context: &Context,

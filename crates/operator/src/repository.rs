@@ -10,10 +10,11 @@ use api::v1alpha1::Repository;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use kube_client::{Api, ResourceExt};
+use kube_runtime::Controller;
 use kube_runtime::reflector::ObjectRef;
-use kube_runtime::{Controller, watcher};
 use tokio_util::sync::CancellationToken;
 
+use crate::connection::watched;
 use crate::context::Context;
 use crate::controller::{Again, drive};
 use crate::failure::ReconcileError;
@@ -31,8 +32,8 @@ pub fn controller(
     stores: &Arc<Stores>,
     stop: &CancellationToken,
 ) -> BoxFuture<'static, ()> {
-    let api: Api<Repository> = Api::all(context.client());
-    let jobs: Api<Job> = Api::all(context.client());
+    let api: Api<Repository> = Api::all(context.watching());
+    let jobs: Api<Job> = Api::all(context.watching());
     let (used, every) = (Arc::clone(stores), Arc::clone(stores));
     let concerned = move |change: &Touched| match change {
         // An invoker may have moved from one Repository to another: those that list it are looked at as well.
@@ -60,11 +61,11 @@ pub fn controller(
                 .repositories
                 .state_filter(|it| it.metadata.deletion_timestamp.is_some()),
         ),
-        Touched::Workload(_) => Vec::new(),
+        Touched::Workload(_) | Touched::Over { .. } => Vec::new(),
     };
     let all = move || references(&every.repositories.state());
-    let controller = Controller::new(api, watcher::Config::default())
-        .owns(jobs, watcher::Config::default().labels(wipe_out::SELECTOR))
+    let controller = Controller::new(api, watched())
+        .owns(jobs, watched().labels(wipe_out::SELECTOR))
         .reconcile_on(stores.listen(concerned, all));
     let stores = Arc::clone(stores);
     drive(
@@ -100,5 +101,5 @@ async fn pass(
     }
     let observation = observe::observe(repository, context, stores).await?;
     let plan = plan::plan(repository, &observation);
-    apply::apply(context, repository, plan).await
+    apply::apply(context, repository, &observation.wipe_out, plan).await
 }

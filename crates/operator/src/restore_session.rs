@@ -14,11 +14,12 @@ use api::v1beta1::RestoreSession;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use kube_client::Api;
+use kube_runtime::Controller;
 use kube_runtime::reflector::ObjectRef;
-use kube_runtime::{Controller, watcher};
 use session::labels::{self, Component};
 use tokio_util::sync::CancellationToken;
 
+use crate::connection::watched;
 use crate::context::Context;
 use crate::controller::{Again, drive};
 use crate::failure::ReconcileError;
@@ -33,7 +34,7 @@ mod plan;
 mod start;
 mod watch;
 
-pub(crate) use plan::{has_ended, way};
+pub(crate) use plan::{Way, has_ended, way};
 
 /// What every pass is given.
 #[derive(Debug)]
@@ -48,11 +49,10 @@ pub fn controller(
     stores: &Arc<Stores>,
     stop: &CancellationToken,
 ) -> BoxFuture<'static, ()> {
-    let api: Api<RestoreSession> = Api::all(context.client());
-    let jobs: Api<Job> = Api::all(context.client());
+    let api: Api<RestoreSession> = Api::all(context.watching());
+    let jobs: Api<Job> = Api::all(context.watching());
     let selector = format!("{}={}", labels::COMPONENT, Component::Restore.as_str());
-    let controller = Controller::new(api, watcher::Config::default())
-        .owns(jobs, watcher::Config::default().labels(&selector));
+    let controller = Controller::new(api, watched()).owns(jobs, watched().labels(&selector));
     let (concerned, all) = (Arc::clone(stores), Arc::clone(stores));
     let listening = stores.listen(
         move |change: &Touched| {
@@ -97,6 +97,17 @@ async fn pass(
         return Ok(Again::OnChange);
     }
     passing.stores.ready().await;
+    let way = plan::way(restore).ok();
+    let is_started = restore
+        .status
+        .as_ref()
+        .is_some_and(|it| it.total_hosts.is_some());
+    let _turn = if is_started || has_ended(restore, way.as_ref()) {
+        None
+    } else {
+        let namespace = restore.metadata.namespace.as_deref().unwrap_or_default();
+        Some(passing.stores.turns.of_restore(namespace).await)
+    };
     let now = jiff::Timestamp::now();
     let observation = observe::observe(restore, context, &passing.stores).await?;
     let plan = plan::plan(restore, &observation, &context.options.image, now);

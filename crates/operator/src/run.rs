@@ -7,31 +7,18 @@ use std::time::Duration;
 
 use api::v1beta1::BackupConfiguration;
 use futures::future::{self, Either};
+use kube_client::Api;
 use kube_client::api::ListParams;
-use kube_client::{Api, Client, Config};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::connection::Connection;
 use crate::context::{Context, OperatorOptions};
 use crate::failure::{OperatorError, chain, status_code};
 use crate::leader::Candidate;
 use crate::servers::{self, Readiness};
 use crate::stores::Stores;
-use crate::webhook;
-
-/// A client of the cluster that `KUBECONFIG` names or that this process runs in; tells the namespace it belongs to.
-pub async fn connect() -> Result<(Client, String), OperatorError> {
-    let mut config = Config::infer()
-        .await
-        .map_err(|error| OperatorError::Configuration(error.into()))?;
-    // The client would repeat what is refused for minutes without a word. Delays are ours to choose: everything is
-    // tried again here, and nothing waits long after the trouble has gone.
-    config.default_retry = false;
-    let namespace = config.default_namespace.clone();
-    let client =
-        Client::try_from(config).map_err(|error| OperatorError::Configuration(error.into()))?;
-    Ok((client, namespace))
-}
+use crate::{touch, webhook};
 
 /// How long a new operator waits at most before it asks again for an API server.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -42,14 +29,14 @@ type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// Runs until told to stop. Servers answer at once; controllers work while this process leads. Losing the lead is an
 /// error: the process ends and is started again by whoever runs it.
 pub async fn run(
-    client: Client,
+    connection: Connection,
     options: OperatorOptions,
     stop: CancellationToken,
 ) -> Result<(), OperatorError> {
-    let context = Arc::new(Context::new(client, options));
+    let context = Arc::new(Context::new(connection, options));
     let readiness = Readiness::default();
     let ended = stop.child_token();
-    let (stores, following) = Stores::start(context.client(), ended.clone());
+    let (stores, following) = Stores::start(context.watching(), ended.clone());
     let serving = serve(&context, &stores, &readiness, &ended);
     let working = async {
         let working = async {
@@ -167,6 +154,8 @@ async fn check_definitions(
 async fn control(context: &Arc<Context>, stores: &Arc<Stores>, stop: &CancellationToken) {
     let stop = stop.child_token();
     let mut running: JoinSet<()> = controllers(context, stores, &stop).into_iter().collect();
+    let (of_touch, until) = (Arc::clone(context), stop.clone());
+    running.spawn(async move { touch::keep(&of_touch, &until).await });
     while let Some(ended) = running.join_next().await {
         if let Err(error) = ended {
             tracing::error!(%error, "a controller broke; the operator stops");

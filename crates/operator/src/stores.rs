@@ -14,15 +14,17 @@ use futures::{Stream, StreamExt, stream};
 use kube_client::{Api, Client, Resource, ResourceExt};
 use kube_runtime::WatchStreamExt;
 use kube_runtime::reflector::{self, ObjectRef, Store};
-use kube_runtime::watcher::{self, Event, watcher};
+use kube_runtime::watcher::{Event, watcher};
 use serde::de::DeserializeOwned;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
+use crate::connection::watched;
 use crate::failure::chain;
 use crate::inject::Invoker;
 use crate::presence::{Namespaces, Targets};
+use crate::turns::Turns;
 use crate::workload::{Outcome, WorkloadKey};
 
 /// How many changes a listener may be behind before it looks at everything.
@@ -49,6 +51,11 @@ pub enum Touched {
     },
     /// What became of our containers in a workload; or a target, a volume claim as well, came or went.
     Workload(WorkloadKey),
+    /// A backup in a namespace is over: whoever waits for it may go on.
+    Over {
+        /// The namespace.
+        namespace: String,
+    },
     /// The labels of a namespace, or that it is being deleted.
     Namespace(String),
 }
@@ -62,6 +69,8 @@ pub struct Stores {
     pub restores: Store<RestoreSession>,
     /// Every Repository.
     pub repositories: Store<Repository>,
+    /// Where backups and restores take turns to start.
+    pub turns: Turns,
     /// Cancelled when everything has been read once.
     read: CancellationToken,
     touched: broadcast::Sender<Touched>,
@@ -86,6 +95,7 @@ impl Stores {
             configurations,
             restores,
             repositories,
+            turns: Turns::default(),
             read: CancellationToken::new(),
             touched: touched.clone(),
             outcomes: Mutex::new(HashMap::new()),
@@ -291,7 +301,7 @@ async fn follow<K>(
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     K::DynamicType: Eq + Hash + Clone,
 {
-    let changes = watcher(Api::<K>::all(client), watcher::Config::default())
+    let changes = watcher(Api::<K>::all(client), watched())
         .default_backoff()
         .modify(|object| object.meta_mut().managed_fields = None)
         .reflect(writer);
@@ -332,6 +342,7 @@ mod tests {
             configurations,
             restores,
             repositories,
+            turns: Turns::default(),
             read: CancellationToken::new(),
             touched: broadcast::channel(1).0,
             outcomes: Mutex::default(),

@@ -6,7 +6,6 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::time::Duration;
 
 use api::k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use api::k8s_openapi::api::core::v1::ReplicationController;
@@ -18,6 +17,7 @@ use kube_runtime::reflector::{self, ObjectRef};
 use kube_runtime::{Controller, WatchStreamExt, watcher};
 use tokio_util::sync::CancellationToken;
 
+use crate::connection::watched;
 use crate::context::Context;
 use crate::controller::{Again, drive};
 use crate::failure::ReconcileError;
@@ -34,9 +34,6 @@ pub use claims::{
 pub use observe::is_owned;
 pub(crate) use observe::read;
 pub use plan::{Outcome, PartOutcome, wanted_restore, wanted_sidecar};
-
-/// A stale copy is looked at again so soon.
-const STALE: Duration = Duration::from_secs(2);
 
 /// The controllers of the five kinds of workloads.
 pub fn controllers(
@@ -68,11 +65,11 @@ where
         + Sync
         + 'static,
 {
-    let api: Api<PartialObjectMeta<K>> = Api::all(context.client());
+    let api: Api<PartialObjectMeta<K>> = Api::all(context.watching());
     let (copies, writer) = reflector::store();
     let lost = copies.clone();
     let (deleted, users) = (Arc::clone(stores), Arc::clone(stores));
-    let changes = watcher(api, watcher::Config::default())
+    let changes = watcher(api, watched())
         .default_backoff()
         // Who wrote which field is the larger part of the metadata and not looked at.
         .modify(|meta| meta.metadata.managed_fields = None)
@@ -113,7 +110,7 @@ where
             .filter(|key| key.kind == K::kind(&()))
             .map(|key| ObjectRef::new(&key.name).within(&key.namespace))
             .collect(),
-        Touched::Workload(_) | Touched::Namespace(_) => Vec::new(),
+        Touched::Workload(_) | Touched::Namespace(_) | Touched::Over { .. } => Vec::new(),
     };
     let all = move || {
         let copies = lost.state();
@@ -175,10 +172,12 @@ where
         return Ok(Again::OnChange);
     };
     let mut plan = plan::plan(&live, stores, &backup, &restore, &context.options.image);
-    if let Some(again) = observe::doubt(context, &key, &live, &plan).await? {
+    let doubt = format!("a copy that is behind of {key}");
+    if observe::is_doubtful(context, &key, &live, &plan).await? {
         tracing::debug!(workload = %key, "a copy is behind; nothing is removed yet");
-        return Ok(again);
+        return Ok(Again::After(context.delays.after_failure(&doubt)));
     }
+    context.delays.forget(&doubt);
     plan.outcome.seen = seen;
     apply::apply(context, stores, &key, &live, plan).await?;
     Ok(Again::OnChange)

@@ -62,13 +62,13 @@ pub struct OperatorArguments {
 
 /// Runs until stopped.
 pub async fn run(context: &Context, arguments: OperatorArguments) -> Result<Outcome, Failure> {
-    let (client, own_namespace) = operator::connect().await?;
+    let (connection, own_namespace) = operator::connect().await?;
     let namespace = arguments.namespace.unwrap_or(own_namespace);
     let image = match (arguments.image, &arguments.identity) {
         (Some(image), _) => image,
         (None, pod) => {
             let pod = pod.as_deref().unwrap_or_default();
-            operator::own_image(client.clone(), &namespace, pod).await?
+            operator::own_image(connection.requests.clone(), &namespace, pod).await?
         }
     };
     let any = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
@@ -97,6 +97,6 @@ pub async fn run(context: &Context, arguments: OperatorArguments) -> Result<Outc
             owner: arguments.webhook_owner,
         }),
     };
-    operator::run(client, options, context.cancel.clone()).await?;
+    operator::run(connection, options, context.cancel.clone()).await?;
     Ok(Outcome::Done)
 }

@@ -77,6 +77,7 @@ pub fn concerns(change: &Touched, configuration: &BackupConfiguration) -> bool {
                 && *invoker != Invoker::of(configuration)
                 && target_of_backup(configuration) == *target
         }
+        Touched::Over { .. } => false,
     }
 }
 

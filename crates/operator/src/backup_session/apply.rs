@@ -1,5 +1,7 @@
 //! Writes what was decided about a session.
 
+use std::time::Duration;
+
 use api::conditions::{Condition, ConditionStatus, condition_type as types, reason, set_condition};
 use api::v1beta1::{BackupSession, BackupSessionStatus};
 use jiff::{SignedDuration, Timestamp};
@@ -14,10 +16,15 @@ use crate::backup_session::{Passing, news};
 use crate::context::Context;
 use crate::controller::{Again, named, reference};
 use crate::failure::{ReconcileError, chain};
+use crate::reading;
+use crate::stores::Touched;
 use crate::{preparation, writing};
 
 /// How long a session waits for what is forbidden.
 const RIGHTS: SignedDuration = SignedDuration::from_mins(1);
+
+/// How soon it is looked again at what has changed meanwhile.
+const CHANGED: Duration = Duration::from_secs(1);
 
 /// Carries a plan out. Agents begin when they see the status, so that everything they need is there before it; what
 /// follows it can be done again.
@@ -88,14 +95,20 @@ pub async fn apply(
         );
     }
     // Nobody looks for Jobs of a session that is over.
-    writing::end_jobs(
-        context,
-        &session.namespace().unwrap_or_default(),
-        &ended_jobs,
-    )
-    .await?;
+    if !ended_jobs.is_empty() {
+        let namespace = session.namespace().unwrap_or_default();
+        if reading::has_changed(context, session).await? {
+            // Agents have written meanwhile: it is decided anew.
+            return Ok(Again::After(CHANGED));
+        }
+        writing::end_jobs(context, &namespace, &ended_jobs).await?;
+    }
     if let Some(status) = &status {
         write_status(context, session, status).await?;
+    }
+    if status.as_ref().is_some_and(is_over) {
+        let namespace = session.namespace().unwrap_or_default();
+        passing.stores.tell(Touched::Over { namespace });
     }
     let shown = status
         .or_else(|| session.status.clone())
@@ -105,6 +118,10 @@ pub async fn apply(
         forget(context, session, &own).await?;
     }
     Ok(again)
+}
+
+fn is_over(status: &BackupSessionStatus) -> bool {
+    status.phase.is_some_and(session::phase::is_final_backup)
 }
 
 fn is_younger(session: &BackupSession, age: SignedDuration) -> bool {

@@ -25,6 +25,7 @@ pub fn close(case: &Case<'_>, mut status: BackupSessionStatus) -> Plan {
         "only the newest sessions are kept",
     );
     set_condition(&mut status.conditions, cleaned, case.now);
+    status.conditions.retain(|it| it.type_ != types::WAITING);
     for target in &mut status.targets {
         target.phase = Some(phase::target(target));
     }
@@ -45,6 +46,21 @@ pub fn close(case: &Case<'_>, mut status: BackupSessionStatus) -> Plan {
         status: Some(status),
         again,
     }
+}
+
+/// Ends a session that does nothing. Others of that kind are dropped at once, for as long as no session runs nobody else
+/// does it; what has been backed up stays in the history.
+pub fn skip(case: &Case<'_>, status: BackupSessionStatus) -> Plan {
+    let mut plan = close(case, status);
+    let own = case.session.name_any();
+    let skipped = case.seen.siblings.iter().filter(|it| {
+        let phase = it.status.as_ref().and_then(|status| status.phase);
+        phase == Some(BackupSessionPhase::Skipped)
+    });
+    let skipped: Vec<String> = skipped.map(|it| it.name_any()).collect();
+    plan.forgotten
+        .retain(|name| *name == own || skipped.contains(name));
+    plan
 }
 
 fn next_retry(case: &Case<'_>, phase: BackupSessionPhase) -> Option<Timestamp> {

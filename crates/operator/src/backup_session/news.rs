@@ -1,6 +1,6 @@
 //! What is told of a session, from nothing but its status: whoever wrote it, and whoever reads it again.
 
-use api::conditions::{Condition, condition_type as types, find_condition};
+use api::conditions::{Condition, condition_type as types, find_condition, reason};
 use api::v1beta1::{
     BackupSession, BackupSessionPhase, BackupSessionStatus, BackupTargetStatus, HostBackupPhase,
     HostBackupStats,
@@ -22,6 +22,13 @@ fn news(kind: EventKind, reason: &'static str, message: String) -> News {
 /// News of the session itself.
 pub fn of_session(status: &BackupSessionStatus) -> Vec<News> {
     let mut all = Vec::new();
+    let waiting = find_condition(&status.conditions, types::WAITING);
+    if let Some(waiting) =
+        waiting.filter(|it| it.reason.as_deref() == Some(reason::WAITS_FOR_RESTORE))
+    {
+        let message = waiting.message.clone().unwrap_or_default();
+        all.push(news(EventKind::Normal, reason::WAITS_FOR_RESTORE, message));
+    }
     for target in &status.targets {
         all.extend(target.stats.iter().map(of_host));
         all.extend(target.stats.iter().filter_map(tolerated));

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use api::conditions::reason;
 use api::k8s_openapi::api::batch::v1::Job;
 use api::k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use api::v1alpha1::Repository;
 use api::v1beta1::{
-    BackupConfiguration, BackupInvokerRef, BackupSession, BackupSessionStatus, RestoreSession,
-    TargetRef,
+    BackupConfiguration, BackupInvokerRef, BackupSession, BackupSessionStatus, TargetRef,
 };
 use jiff::Timestamp;
 use kube_client::{Resource, ResourceExt};
@@ -19,10 +19,10 @@ use session::phase::is_final_backup;
 use crate::backup_configuration::{is_allowed, repository_place};
 use crate::backup_session::Passing;
 use crate::context::Context;
+use crate::data::{Data, running_restore};
 use crate::failure::ReconcileError;
 use crate::job::state::{self, Refusal, is_over};
 use crate::reading::{self, Target};
-use crate::restore_session::{has_ended, way};
 use crate::stores::{Stores, Touched};
 use crate::target::are_hosts_nodes;
 use crate::workload;
@@ -34,6 +34,8 @@ pub struct Observation {
     pub configuration: Option<Arc<BackupConfiguration>>,
     /// Its Repository.
     pub repository: Option<Arc<Repository>>,
+    /// Since when the API server is heard of without a longer gap: nobody could report to it before.
+    pub in_touch_since: Option<Timestamp>,
     /// Whether its usage policy lets this namespace use it; asked before a start.
     pub is_allowed: bool,
     /// The invoker's other sessions.
@@ -60,6 +62,21 @@ pub fn is_open(session: &BackupSession) -> bool {
     !phase.is_some_and(is_final_backup)
 }
 
+/// Whether agents were told to begin.
+pub fn is_started(session: &BackupSession) -> bool {
+    let targets = session.status.iter().flat_map(|status| &status.targets);
+    targets
+        .into_iter()
+        .any(|target| target.total_hosts.is_some())
+}
+
+/// Whether a session waits for a restore.
+fn is_waiting(session: &BackupSession) -> bool {
+    let conditions = session.status.iter().flat_map(|status| &status.conditions);
+    let mut reasons = conditions.filter_map(|it| it.reason.as_deref());
+    reasons.any(|it| it == reason::WAITS_FOR_RESTORE)
+}
+
 /// Whether a change matters to a session.
 pub fn concerns(change: &Touched, session: &BackupSession, stores: &Stores) -> bool {
     if !is_open(session) {
@@ -75,7 +92,11 @@ pub fn concerns(change: &Touched, session: &BackupSession, stores: &Stores) -> b
             let is_near = target
                 .as_ref()
                 .is_some_and(|key| Some(&key.namespace) == session.metadata.namespace.as_ref());
+            let waits = invoker.kind == "RestoreSession"
+                && Some(&invoker.namespace) == session.metadata.namespace.as_ref()
+                && is_waiting(session);
             is_mine
+                || waits
                 || is_near
                     && configuration_of(session, stores)
                         .is_some_and(|it| workload::target_of_backup(&it) == *target)
@@ -87,7 +108,7 @@ pub fn concerns(change: &Touched, session: &BackupSession, stores: &Stores) -> b
                     .and_then(|it| target_of(&it))
                     .is_some_and(|it| key.is(&it, own))
         }
-        Touched::Repository { .. } | Touched::Namespace(_) => false,
+        Touched::Repository { .. } | Touched::Namespace(_) | Touched::Over { .. } => false,
     }
 }
 
@@ -110,7 +131,10 @@ pub async fn observe(
     now: Timestamp,
 ) -> Result<Observation, ReconcileError> {
     let namespace = session.namespace().unwrap_or_default();
-    let configuration = match configuration_of(session, &passing.stores) {
+    let is_new = is_open(session) && !is_started(session);
+    // A copy may not know yet what was applied together with the session.
+    let known = configuration_of(session, &passing.stores).filter(|_| !is_new);
+    let configuration = match known {
         Some(configuration) => Some(configuration),
         None => ask_configuration(context, &namespace, &session.spec.invoker).await?,
     };
@@ -119,6 +143,7 @@ pub async fn observe(
             let (namespace, name) = repository_place(&it.spec.repository, &namespace);
             passing.stores.repository(&namespace, &name)
         }),
+        in_touch_since: Some(context.touch.since(now)),
         is_allowed: true,
         siblings: siblings(session, passing),
         restore: None,
@@ -146,7 +171,7 @@ pub async fn observe(
         is_job,
     };
     match total {
-        None => around.before(&mut seen, passing, session).await?,
+        None => around.before(&mut seen, &configuration).await?,
         Some(total) => {
             let key = workload::target_of_backup(&configuration);
             // Nothing is noted of a workload that is gone.
@@ -201,15 +226,20 @@ impl Around<'_> {
     async fn before(
         &self,
         seen: &mut Observation,
-        passing: &Passing,
-        session: &BackupSession,
+        configuration: &BackupConfiguration,
     ) -> Result<(), ReconcileError> {
-        seen.siblings = self.fresh(session, &seen.siblings).await?;
+        seen.siblings = self.fresh(&seen.siblings).await?;
+        let (place, name) = repository_place(&configuration.spec.repository, self.namespace);
+        let repository: Option<Repository> = reading::get(self.context, &place, &name).await?;
+        seen.repository = repository.map(Arc::new);
         if let Some(repository) = &seen.repository {
             seen.is_allowed = is_allowed(self.context, repository, self.namespace).await?;
         }
-        seen.restore = running_restore(&passing.stores, self.namespace, self.reference);
         seen.target = reading::target(self.context, self.namespace, self.reference).await?;
+        let target = configuration.spec.target.as_ref();
+        let mounts = target.map_or(&[][..], |target| &target.volume_mounts);
+        let data = Data::of_target(self.reference, &seen.target, mounts);
+        seen.restore = running_restore(self.context, self.namespace, &data).await?;
         if self.is_job || are_hosts_nodes(self.reference) {
             seen.pods = reading::list(self.context, self.namespace, "").await?;
         }
@@ -219,15 +249,15 @@ impl Around<'_> {
         Ok(())
     }
 
-    /// A copy may not know yet that an older session is over; before one is skipped for it, it is asked for.
+    /// A copy may not know yet that another session is over, or that it has begun; before one is skipped for it, it is
+    /// asked for.
     async fn fresh(
         &self,
-        session: &BackupSession,
         siblings: &[Arc<BackupSession>],
     ) -> Result<Vec<Arc<BackupSession>>, ReconcileError> {
         let mut all = Vec::new();
         for sibling in siblings {
-            if !is_open(sibling) || !is_older(sibling, session) {
+            if !is_open(sibling) {
                 all.push(Arc::clone(sibling));
                 continue;
             }
@@ -304,22 +334,4 @@ pub fn is_older(session: &BackupSession, than: &BackupSession) -> bool {
         (created, it.metadata.name.clone())
     };
     key(session) < key(than)
-}
-
-/// The restore that is at work on a target. One that failed in an init container is tried again: what it was to bring
-/// back must not be followed by a backup of what is there without it.
-fn running_restore(stores: &Stores, namespace: &str, reference: &TargetRef) -> Option<String> {
-    let is_running = |restore: &RestoreSession| {
-        let status = restore.status.as_ref();
-        let target = restore.spec.target.as_ref();
-        let of_restore = target.and_then(|target| target.reference.as_ref());
-        let way = way(restore).ok();
-        status.is_some_and(|status| status.total_hosts.is_some())
-            && !has_ended(restore, way.as_ref())
-            && restore.metadata.namespace.as_deref() == Some(namespace)
-            && restore.metadata.deletion_timestamp.is_none()
-            && of_restore.is_some_and(|it| it.kind == reference.kind && it.name == reference.name)
-    };
-    let found = stores.restores.state_filter(is_running);
-    found.first().map(|restore| restore.name_any())
 }

@@ -1,8 +1,10 @@
 //! What to do about a session, decided from what was read.
 
-use api::conditions::{Condition, ConditionStatus, condition_type as types, reason, set_condition};
+use api::conditions::{
+    Condition, ConditionStatus, condition_type as types, find_condition, reason, set_condition,
+};
 use api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use api::v1beta1::{BackupSession, BackupSessionStatus, BackupTargetStatus};
+use api::v1beta1::{BackupSession, BackupSessionStatus, BackupTargetPhase, BackupTargetStatus};
 use jiff::Timestamp;
 use serde_json::Value;
 use session::phase;
@@ -84,6 +86,11 @@ pub fn plan(
             .map(Time);
     }
     let deadline = status.session_deadline.as_ref().map(|time| time.0);
+    // What was finished while nobody looked is finished. What agents gave up because of the deadline is late.
+    let is_good = |it: &BackupTargetStatus| phase::target(it) == BackupTargetPhase::Succeeded;
+    if watch::is_concluded(&case, &status) && status.targets.iter().all(is_good) {
+        return watch::watch(&case, status);
+    }
     if deadline.is_some_and(|deadline| deadline <= now) {
         return late(&case, status);
     }
@@ -111,7 +118,10 @@ fn late(case: &Case<'_>, mut status: BackupSessionStatus) -> Plan {
     let spec = case.seen.configuration.as_ref().map(|it| &it.spec);
     let limit = spec.and_then(|spec| spec.time_out).unwrap_or_default();
     let has_begun = status.targets.iter().any(|it| !it.progress.is_empty());
-    let message = match watch::trouble(case).filter(|_| !has_begun) {
+    let waiting = find_condition(&status.conditions, types::WAITING);
+    let waiting = waiting.and_then(|it| it.message.clone());
+    let trouble = waiting.or_else(|| watch::trouble(case));
+    let message = match trouble.filter(|_| !has_begun) {
         Some(trouble) => {
             format!("the session was not done within spec.timeOut of {limit}: {trouble}")
         }

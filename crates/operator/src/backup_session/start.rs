@@ -16,12 +16,12 @@ use serde_json::{Value, json};
 use session::disruption::PATIENCE;
 use session::labels::{self, Component};
 use session::model::{self, Model};
-use session::{host, names};
+use session::{host, names, work};
 
 use crate::apart;
 use crate::backup_configuration::not_allowed;
 use crate::backup_session::close;
-use crate::backup_session::observe::{is_older, is_open, target_of};
+use crate::backup_session::observe::{is_older, is_open, is_started, target_of};
 use crate::backup_session::plan::{Case, Plan, go_on, unexecuted};
 use crate::controller::Again;
 use crate::inject::Invoker;
@@ -42,8 +42,8 @@ const BUSY: Duration = Duration::from_secs(30);
 
 /// What to do about a session that has not started.
 enum Decision {
-    /// Not yet.
-    Wait(Duration),
+    /// Not yet, for this reason.
+    Wait(Duration, &'static str, String),
     /// Not at all; the next session will do.
     Skip(String),
     /// It cannot be carried out.
@@ -64,7 +64,11 @@ struct Ready {
 /// Starts, waits, skips or fails.
 pub fn start(case: &Case<'_>, mut status: BackupSessionStatus) -> Plan {
     match decide(case) {
-        Decision::Wait(delay) => go_on(case, status, Again::After(delay)),
+        Decision::Wait(delay, reason, why) => {
+            let waiting = Condition::new(types::WAITING, ConditionStatus::True, reason, why);
+            set_condition(&mut status.conditions, waiting, case.now);
+            go_on(case, status, Again::After(delay))
+        }
         Decision::Skip(why) => {
             let condition = Condition::new(
                 types::BACKUP_SKIPPED,
@@ -73,10 +77,7 @@ pub fn start(case: &Case<'_>, mut status: BackupSessionStatus) -> Plan {
                 why,
             );
             set_condition(&mut status.conditions, condition, case.now);
-            Plan {
-                forgotten: Vec::new(),
-                ..close::close(case, status)
-            }
+            close::skip(case, status)
         }
         Decision::Fail(why) => unexecuted(case, status, &why),
         Decision::Go(ready) => {
@@ -86,6 +87,7 @@ pub fn start(case: &Case<'_>, mut status: BackupSessionStatus) -> Plan {
                 hosts,
                 executor,
             } = *ready;
+            status.conditions.retain(|it| it.type_ != types::WAITING);
             status.targets = vec![target_status(case.now, reference, hosts, executor)];
             Plan {
                 preparation: Some(Box::new(preparation)),
@@ -133,13 +135,14 @@ fn decide(case: &Case<'_>) -> Decision {
     }
     let is_young = age(case) < TOGETHER;
     let Some(configuration) = case.seen.configuration.as_deref() else {
+        let why = format!(
+            "spec.invoker names the BackupConfiguration {}, which does not exist; create it, or correct the name",
+            invoker.name
+        );
         return if is_young {
-            Decision::Wait(SOON)
+            wait_soon(why)
         } else {
-            Decision::Fail(format!(
-                "spec.invoker names the BackupConfiguration {}, which does not exist; create it, or correct the name",
-                invoker.name
-            ))
+            Decision::Fail(why)
         };
     };
     if configuration.metadata.deletion_timestamp.is_some() {
@@ -148,29 +151,48 @@ fn decide(case: &Case<'_>) -> Decision {
             invoker.name
         ));
     }
-    let older = case
-        .seen
-        .siblings
-        .iter()
-        .find(|it| is_open(it) && is_older(it, case.session));
-    if let Some(older) = older {
-        return Decision::Skip(format!(
-            "the session {} of the same BackupConfiguration is not over",
-            older.name_any()
-        ));
+    if let Some(decision) = beside(case, configuration) {
+        return decision;
     }
     if let Some(why) = obstacle(configuration).or_else(|| forbidden(case, configuration)) {
         return if is_young {
-            Decision::Wait(SOON)
+            wait_soon(why)
         } else {
             Decision::Skip(why)
         };
     }
     if let Some(restore) = &case.seen.restore {
-        tracing::debug!(restore, "a backup waits for a restore of the same target");
-        return Decision::Wait(BUSY);
+        let why = format!(
+            "the backup waits for the RestoreSession {restore}, which restores the same data; it starts when that one has succeeded or is deleted"
+        );
+        return Decision::Wait(BUSY, reason::WAITS_FOR_RESTORE, why);
     }
     by_model(case, configuration)
+}
+
+fn wait_soon(why: String) -> Decision {
+    Decision::Wait(SOON, reason::WAITS_FOR_WHAT_IT_NEEDS, why)
+}
+
+/// What another session of the same invoker means for this one: it is skipped for one that is at work or was there
+/// first.
+fn beside(case: &Case<'_>, configuration: &BackupConfiguration) -> Option<Decision> {
+    let mut open = case.seen.siblings.iter().filter(|it| is_open(it));
+    let other = open.find(|it| is_started(it) || is_older(it, case.session))?;
+    let name = other.name_any();
+    let status = other.status.clone().unwrap_or_default();
+    // Nobody has closed it while the operator was away.
+    let is_done = work::is_concluded(&configuration.spec, &status, 0);
+    let deadline = status.session_deadline.as_ref().map(|time| time.0);
+    Some(
+        if is_done || deadline.is_some_and(|deadline| deadline <= case.now) {
+            wait_soon(format!("the session {name} is about to be closed"))
+        } else {
+            Decision::Skip(format!(
+                "the session {name} of the same BackupConfiguration is not over"
+            ))
+        },
+    )
 }
 
 fn age(case: &Case<'_>) -> Duration {
@@ -257,7 +279,9 @@ fn by_sidecar(
         let injected = find_condition(&status.conditions, types::STASH_SIDECAR_INJECTED);
         return match injected.filter(|it| it.is_false()) {
             Some(failed) => Decision::Fail(failed.message.clone().unwrap_or_default()),
-            None if age(case) < PATIENCE => Decision::Wait(SOON),
+            None if age(case) < PATIENCE => {
+                wait_soon(format!("the {} has no sidecar yet", workload.describe()))
+            }
             None => Decision::Fail(format!(
                 "the {} has no sidecar after {} minutes",
                 workload.describe(),

@@ -36,7 +36,7 @@ pub fn watch(case: &Case<'_>, status: BackupSessionStatus) -> Plan {
         );
         return disrupted(case, status, why);
     };
-    if work::is_concluded(&configuration.spec, &status, 0) {
+    if is_concluded(case, &status) {
         // Jobs end by themselves when nothing is left to do, and stay with their logs for a while.
         return Plan {
             ended_jobs: Vec::new(),
@@ -51,6 +51,12 @@ pub fn watch(case: &Case<'_>, status: BackupSessionStatus) -> Plan {
         Judgement::Wait(moment) => go_on(case, status, Again::at(Some(moment), case.now)),
         Judgement::Disrupted(why) => disrupted(case, status, why),
     }
+}
+
+/// Whether nothing is left for agents to do.
+pub fn is_concluded(case: &Case<'_>, status: &BackupSessionStatus) -> bool {
+    let configuration = case.seen.configuration.as_deref();
+    configuration.is_some_and(|it| work::is_concluded(&it.spec, status, 0))
 }
 
 fn disrupted(case: &Case<'_>, mut status: BackupSessionStatus, why: String) -> Plan {
@@ -90,7 +96,14 @@ impl<'a> Watched<'a> {
             target,
             alias: of_spec.and_then(|target| target.alias.as_deref()),
             is_job: model::backup_model(&configuration.spec, &namespace) == Ok(Model::Job),
-            since: last_report(&case.session.metadata).map_or(started, |last| last.max(started)),
+            // Who could not reach the API server was not silent.
+            since: [
+                last_report(&case.session.metadata),
+                case.seen.in_touch_since,
+            ]
+            .into_iter()
+            .flatten()
+            .fold(started, Timestamp::max),
         }
     }
 

@@ -10,12 +10,13 @@ use futures::future::BoxFuture;
 use kube_client::api::PostParams;
 use kube_client::core::NamespaceResourceScope;
 use kube_client::{Api, Resource, ResourceExt};
-use kube_runtime::{Controller, watcher};
+use kube_runtime::Controller;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use crate::FIELD_MANAGER;
+use crate::connection::watched;
 use crate::context::Context;
 use crate::controller::{Again, drive, named};
 use crate::failure::{ReconcileError, found};
@@ -60,10 +61,10 @@ pub fn controller<K: Batch>(
     context: &Arc<Context>,
     stop: &CancellationToken,
 ) -> BoxFuture<'static, ()> {
-    let api: Api<K> = Api::all(context.client());
+    let api: Api<K> = Api::all(context.watching());
     drive(
         name,
-        Controller::new(api, watcher::Config::default()),
+        Controller::new(api, watched()),
         Arc::clone(context),
         stop.clone(),
         |batch: Arc<K>, context| async move { pass(batch.as_ref(), &context).await },

@@ -12,12 +12,13 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use kube_client::api::ListParams;
 use kube_client::{Api, Resource, ResourceExt};
-use kube_runtime::{Controller, watcher};
+use kube_runtime::Controller;
 use session::{labels, names};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use crate::backup_configuration::repository_place;
+use crate::connection::watched;
 use crate::context::Context;
 use crate::controller::{Again, drive};
 use crate::failure::ReconcileError;
@@ -91,12 +92,12 @@ pub fn controller(
     stores: &Arc<Stores>,
     stop: &CancellationToken,
 ) -> BoxFuture<'static, ()> {
-    let api: Api<BackupConfiguration> = Api::all(context.client());
+    let api: Api<BackupConfiguration> = Api::all(context.watching());
     let stores = Arc::clone(stores);
     let granted = Arc::new(Granted::default());
     drive(
         "agentaccess",
-        Controller::new(api, watcher::Config::default()),
+        Controller::new(api, watched()),
         Arc::clone(context),
         stop.clone(),
         move |configuration, context| {

@@ -10,13 +10,14 @@ use api::v1beta1::{BackupConfiguration, BackupSession, RepositoryRef, RestoreSes
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use kube_client::{Api, Resource, ResourceExt};
+use kube_runtime::Controller;
 use kube_runtime::reflector::ObjectRef;
-use kube_runtime::{Controller, watcher};
 use session::phase::is_final_backup;
 use session::{labels, names};
 use tokio_util::sync::CancellationToken;
 
 use crate::backup_configuration::{is_allowed, is_allowed_by_copies, repository_place};
+use crate::connection::watched;
 use crate::context::Context;
 use crate::controller::{Again, drive};
 use crate::failure::ReconcileError;
@@ -36,9 +37,9 @@ pub fn controller(
     stores: &Arc<Stores>,
     stop: &CancellationToken,
 ) -> BoxFuture<'static, ()> {
-    let api: Api<Role> = Api::all(context.client());
+    let api: Api<Role> = Api::all(context.watching());
     let selector = format!("{}={FOREIGN}", labels::COMPONENT);
-    let controller = Controller::new(api, watcher::Config::default().labels(&selector));
+    let controller = Controller::new(api, watched().labels(&selector));
     let (copies, lost) = (controller.store(), controller.store());
     let concerned = move |change: &Touched| match change {
         Touched::Invoker { invoker, .. } => {
@@ -50,7 +51,7 @@ pub fn controller(
         Touched::Namespace(name) => references(&copies.state_filter(|role| {
             invoker_of(role).is_some_and(|invoker| invoker.namespace == *name)
         })),
-        Touched::Workload(_) => Vec::new(),
+        Touched::Workload(_) | Touched::Over { .. } => Vec::new(),
     };
     let all = move || references(&lost.state());
     let controller = controller.reconcile_on(stores.listen(concerned, all));

@@ -18,29 +18,39 @@ use crate::context::Context;
 use crate::controller::{Again, key, named, reference};
 use crate::events::News;
 use crate::failure::{ReconcileError, chain, found};
+use crate::repository::observe::WipeOut;
 use crate::repository::plan::{FINALIZER, Plan, Step};
 use crate::repository::wipe_out::{self, Objects};
-
-/// When it is asked again who needs the data.
-const LATER: Duration = Duration::from_secs(30);
 
 /// Carries a plan out.
 pub async fn apply(
     context: &Context,
     repository: &Repository,
+    wipe_out: &WipeOut,
     plan: Plan,
 ) -> Result<Again, ReconcileError> {
-    let Plan { status, step, news } = plan;
+    let Plan {
+        status,
+        step,
+        mut news,
+    } = plan;
     if let Some(status) = status {
         write_status(context, repository, status).await?;
+    }
+    let key = format!("the data of {}", key(repository));
+    // A Job that failed stays until its time has come, and is told once.
+    let mut left = Duration::ZERO;
+    if let WipeOut::Failed { job, .. } = wipe_out {
+        let before = context.delays.has_noted(&key, job);
+        left = context.delays.left_after(&key, job);
+        news.retain(|_| !before);
     }
     for news in &news {
         context.events.tell(&reference(repository), news).await;
     }
-    let key = format!("the data of {}", key(repository));
     match step {
         Step::Nothing => {}
-        Step::Wait => return Ok(Again::After(LATER)),
+        Step::Wait(delay) => return Ok(Again::After(delay)),
         Step::AddFinalizer => set_finalizer(context, repository, true).await?,
         Step::RemoveFinalizer => {
             context.delays.forget(&key);
@@ -48,8 +58,10 @@ pub async fn apply(
         }
         Step::StartWipeOut => return Box::pin(start(context, repository)).await,
         Step::RemoveJob => {
+            if !left.is_zero() {
+                return Ok(Again::After(left));
+            }
             remove_job(context, repository).await?;
-            return Ok(Again::After(context.delays.after_failure(&key)));
         }
     }
     Ok(Again::OnChange)

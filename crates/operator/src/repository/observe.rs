@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 
 use api::k8s_openapi::api::batch::v1::Job;
+use api::k8s_openapi::api::core::v1::Pod;
 use api::v1alpha1::{Repository, TypedObjectReference};
 use api::v1beta1::{BackupConfiguration, RepositoryRef, RestoreSession};
 use kube_client::api::ListParams;
@@ -13,6 +14,7 @@ use session::names;
 use crate::context::Context;
 use crate::failure::{ReconcileError, found};
 use crate::inject::Invoker;
+use crate::reading;
 use crate::repository::place;
 use crate::stores::Stores;
 
@@ -23,10 +25,19 @@ pub enum WipeOut {
     NotStarted,
     /// The Job runs.
     Running,
+    /// The Job has no Pod, or not another one yet.
+    Starting,
+    /// Kubernetes creates no Pod for the Job, for this reason.
+    Refused(String),
     /// Everything is gone.
     Done,
-    /// The Job failed, for this reason.
-    Failed(String),
+    /// The Job failed.
+    Failed {
+        /// Which one, by its uid.
+        job: String,
+        /// Why.
+        why: String,
+    },
 }
 
 /// What was read.
@@ -167,18 +178,54 @@ async fn wipe_out(repository: &Repository, context: &Context) -> Result<WipeOut,
         "read",
         format!("Job {namespace}/{name}"),
     ))?;
-    Ok(job.map_or(WipeOut::NotStarted, |job| state(repository, &job)))
+    let Some(job) = job else {
+        return Ok(WipeOut::NotStarted);
+    };
+    Ok(match state(repository, &job) {
+        WipeOut::Failed { job: uid, why } => {
+            let pods = reading::pods_of_job(context, &job).await?;
+            let why = last_words(&pods).unwrap_or(why);
+            WipeOut::Failed { job: uid, why }
+        }
+        WipeOut::Running if has_no_pod(&job) => reading::refusal(context, &job)
+            .await?
+            .map_or(WipeOut::Starting, |it| WipeOut::Refused(it.message)),
+        state => state,
+    })
+}
+
+fn has_no_pod(job: &Job) -> bool {
+    let active = job.status.as_ref().and_then(|status| status.active);
+    active.unwrap_or(0) == 0
+}
+
+/// What the agent said at last, as Kubernetes keeps it of a container that has failed.
+fn last_words(pods: &[Pod]) -> Option<String> {
+    let states = pods
+        .iter()
+        .flat_map(|pod| pod.status.iter())
+        .flat_map(|status| status.container_statuses.iter().flatten())
+        .filter_map(|container| container.state.as_ref()?.terminated.as_ref())
+        .filter(|ended| ended.exit_code != 0);
+    let last = states.max_by_key(|ended| ended.finished_at.as_ref().map(|time| time.0))?;
+    let message = last.message.as_deref().unwrap_or_default();
+    let line = message.lines().rev().find(|line| !line.trim().is_empty())?;
+    Some(line.trim().to_owned())
 }
 
 /// A Job of an earlier Repository of the same name says nothing about this one.
 fn state(repository: &Repository, job: &Job) -> WipeOut {
     let uid = repository.metadata.uid.as_deref();
+    let failed = |why| WipeOut::Failed {
+        job: job.uid().unwrap_or_default(),
+        why,
+    };
     let is_ours = job
         .owner_references()
         .iter()
         .any(|owner| Some(owner.uid.as_str()) == uid);
     if !is_ours {
-        return WipeOut::Failed("a Job of an earlier Repository was in the way".to_owned());
+        return failed("a Job of an earlier Repository was in the way".to_owned());
     }
     let conditions = job
         .status
@@ -188,15 +235,44 @@ fn state(repository: &Repository, job: &Job) -> WipeOut {
         match condition.type_.as_str() {
             "Complete" => return WipeOut::Done,
             "Failed" => {
-                return WipeOut::Failed(
-                    condition
-                        .message
-                        .clone()
-                        .unwrap_or_else(|| "its Pods failed".to_owned()),
-                );
+                let why = condition.message.clone();
+                return failed(why.unwrap_or_else(|| "its Pods failed".to_owned()));
             }
             _ => {}
         }
     }
     WipeOut::Running
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_last_line_of_the_agent_that_failed_last_is_the_reason() {
+        let pod = |second: u32, code: i32, message: &str| -> Pod {
+            let ended = json!({
+                "exitCode": code, "message": message,
+                "finishedAt": format!("2026-01-02T10:00:{second:02}Z"),
+            });
+            serde_json::from_value(json!({
+                "spec": { "containers": [] },
+                "status": { "containerStatuses": [{
+                    "name": "stash", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+                    "state": { "terminated": ended },
+                }] },
+            }))
+            .unwrap()
+        };
+        let pods = [
+            pod(2, 1, "waiting\nno bucket\n\n"),
+            pod(1, 1, "no Secret"),
+            pod(3, 0, "done"),
+        ];
+        assert_eq!(last_words(&pods).as_deref(), Some("no bucket"));
+        assert_eq!(last_words(&[pod(1, 1, "")]), None);
+        assert_eq!(last_words(&[]), None);
+    }
 }

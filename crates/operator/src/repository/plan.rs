@@ -1,5 +1,7 @@
 //! What to do about a Repository, decided from what was read.
 
+use std::time::Duration;
+
 use api::v1alpha1::{Repository, RepositoryStatus};
 use kube_client::ResourceExt;
 
@@ -11,13 +13,18 @@ pub const FINALIZER: &str = "stash";
 /// How many users of a Repository are listed by name.
 const MOST_NAMES: usize = 5;
 
+/// When it is asked again who needs the data, and what keeps a Job from its Pod.
+const LATER: Duration = Duration::from_secs(30);
+/// When a Job without a Pod is looked at again.
+const SOON: Duration = Duration::from_secs(5);
+
 /// What is done about the finalizer and the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// Nothing.
     Nothing,
     /// Nothing yet: somebody needs the data of whose end we do not hear.
-    Wait,
+    Wait(Duration),
     /// From now on a deletion waits for us.
     AddFinalizer,
     /// The object may go.
@@ -85,7 +92,17 @@ fn deletion(repository: &Repository, observation: &Observation) -> (Step, Option
             )),
         ),
         WipeOut::Running => (Step::Nothing, None),
-        WipeOut::Failed(why) => (
+        WipeOut::Starting => (Step::Wait(SOON), None),
+        WipeOut::Refused(why) => (
+            Step::Wait(LATER),
+            Some(News::warning(
+                "WipeOutFailed",
+                format!(
+                    "the data of the Repository {name} cannot be removed yet, because Kubernetes creates no Pod for it: {why}; set spec.wipeOut to false to keep the data and let the Repository go"
+                ),
+            )),
+        ),
+        WipeOut::Failed { why, .. } => (
             Step::RemoveJob,
             Some(News::warning(
                 "WipeOutFailed",
@@ -105,7 +122,7 @@ fn deletion(repository: &Repository, observation: &Observation) -> (Step, Option
             if observation.needed_by.is_empty() {
                 Step::Nothing
             } else {
-                Step::Wait
+                Step::Wait(LATER)
             },
             Some(News {
                 kind: EventKind::Warning,
@@ -213,13 +230,20 @@ mod tests {
             name: "repo".to_owned(),
         }];
         let waits = plan(&deleted, &shared);
-        assert_eq!(waits.step, Step::Wait);
+        assert_eq!(waits.step, Step::Wait(LATER));
         assert!(waits.news[0].message.contains("Repository moved/repo"));
         let free = plan(&deleted, &observation(WipeOut::NotStarted, 0));
         assert_eq!(free.step, Step::StartWipeOut);
         let running = plan(&deleted, &observation(WipeOut::Running, 0));
         assert_eq!(running.step, Step::Nothing);
-        let failed = WipeOut::Failed("no Secret".to_owned());
+        let refused = WipeOut::Refused("exceeded quota".to_owned());
+        let refused = plan(&deleted, &observation(refused, 0));
+        assert_eq!(refused.step, Step::Wait(LATER));
+        assert!(refused.news[0].message.contains("exceeded quota"));
+        let failed = WipeOut::Failed {
+            job: "uid".to_owned(),
+            why: "no Secret".to_owned(),
+        };
         let failed = plan(&deleted, &observation(failed, 0));
         assert_eq!(failed.step, Step::RemoveJob);
         insta::assert_snapshot!(failed.news[0].message);

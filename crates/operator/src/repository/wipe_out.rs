@@ -117,6 +117,9 @@ fn job(
         .pull_secrets
         .iter()
         .map(|name| LocalObjectReference { name: name.clone() });
+    let mut container = parts.container(Place::Beside.container_name());
+    // Nobody else is told why it failed.
+    container.termination_message_policy = Some("FallbackToLogsOnError".to_owned());
     Ok(Job {
         spec: Some(JobSpec {
             backoff_limit: Some(BACKOFF_LIMIT),
@@ -126,7 +129,7 @@ fn job(
                     ..ObjectMeta::default()
                 }),
                 spec: Some(PodSpec {
-                    containers: vec![parts.container(Place::Beside.container_name())],
+                    containers: vec![container],
                     volumes: Some(parts.volumes()?),
                     restart_policy: Some("Never".to_owned()),
                     service_account_name: Some(name.to_owned()),

@@ -1,5 +1,7 @@
 //! Writes what was decided about a RestoreSession.
 
+use std::time::Duration;
+
 use api::v1beta1::{RestoreSession, RestoreSessionStatus};
 use kube_client::api::PostParams;
 use kube_client::{Api, ResourceExt};
@@ -8,9 +10,13 @@ use crate::FIELD_MANAGER;
 use crate::context::Context;
 use crate::controller::{Again, key, named, reference};
 use crate::failure::{ReconcileError, chain};
+use crate::reading;
 use crate::restore_session::plan::{Case, Plan, Way, way};
 use crate::restore_session::{Passing, news, observe, start};
 use crate::{preparation, writing};
+
+/// How soon it is looked again at what has changed meanwhile.
+const CHANGED: Duration = Duration::from_secs(1);
 
 /// Carries a plan out. What agents need is there before the status on which they begin.
 pub async fn apply(
@@ -36,12 +42,14 @@ pub async fn apply(
         }
     }
     // Nobody looks for Jobs of a restore that is over.
-    writing::end_jobs(
-        context,
-        &restore.namespace().unwrap_or_default(),
-        &ended_jobs,
-    )
-    .await?;
+    if !ended_jobs.is_empty() {
+        let namespace = restore.namespace().unwrap_or_default();
+        if reading::has_changed(context, restore).await? {
+            // Agents have written meanwhile: it is decided anew.
+            return Ok(Again::After(CHANGED));
+        }
+        writing::end_jobs(context, &namespace, &ended_jobs).await?;
+    }
     if let Some(status) = &status {
         write_status(context, restore, status).await?;
     }

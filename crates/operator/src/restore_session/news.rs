@@ -41,6 +41,10 @@ pub fn of_restore(restore: &RestoreSession, status: &RestoreSessionStatus) -> Ve
             Some(news(EventKind::Warning, reason, message))
         })
         .collect();
+    if let Some(waiting) = find_condition(&status.conditions, types::WAITING) {
+        let message = waiting.message.clone().unwrap_or_default();
+        all.push(news(EventKind::Normal, reason::WAITS_FOR_BACKUP, message));
+    }
     for stats in &status.stats {
         let host = &stats.hostname;
         all.push(if stats.phase == Some(HostRestorePhase::Succeeded) {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use api::conditions::condition_type as types;
 use api::k8s_openapi::api::batch::v1::Job;
 use api::k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use api::v1alpha1::Repository;
@@ -12,6 +13,7 @@ use session::names;
 
 use crate::backup_configuration::{Presence, is_allowed, repository_place, secret_presence};
 use crate::context::Context;
+use crate::data::{Data, running_backup};
 use crate::failure::ReconcileError;
 use crate::inject::Invoker;
 use crate::job::state::{Refusal, is_over, needs_look};
@@ -28,6 +30,10 @@ pub struct Observation {
     pub repository_name: String,
     /// The Repository.
     pub repository: Option<Arc<Repository>>,
+    /// Since when the API server is heard of without a longer gap: nobody could report to it before.
+    pub in_touch_since: Option<Timestamp>,
+    /// A backup that is at work on the same data, before a start.
+    pub backup: Option<String>,
     /// Whether its usage policy lets this namespace use it.
     pub is_allowed: bool,
     /// Its Secret; `None` when it is not known which one.
@@ -54,6 +60,7 @@ pub struct Observation {
 pub fn concerns(change: &Touched, restore: &RestoreSession) -> bool {
     let own = restore.namespace().unwrap_or_default();
     match change {
+        Touched::Over { namespace } => own == *namespace && is_waiting(restore),
         Touched::Repository { namespace, name } => {
             repository_place(&restore.spec.repository, &own) == (namespace.clone(), name.clone())
         }
@@ -77,6 +84,11 @@ pub fn concerns(change: &Touched, restore: &RestoreSession) -> bool {
     }
 }
 
+fn is_waiting(restore: &RestoreSession) -> bool {
+    let conditions = restore.status.iter().flat_map(|status| &status.conditions);
+    conditions.into_iter().any(|it| it.type_ == types::WAITING)
+}
+
 /// Reads everything that matters now.
 pub async fn observe(
     restore: &RestoreSession,
@@ -89,6 +101,8 @@ pub async fn observe(
     let mut seen = Observation {
         repository_name: format!("{namespace}/{name}"),
         repository: stores.repository(&namespace, &name),
+        in_touch_since: Some(context.touch.since(Timestamp::now())),
+        backup: None,
         is_allowed: true,
         secret: None,
         target: Target::NotAsked,
@@ -126,6 +140,10 @@ pub async fn observe(
         seen.target = reading::target(context, &own, reference).await?;
     }
     let total = restore.status.as_ref().and_then(|it| it.total_hosts);
+    if total.is_none() {
+        let data = Data::of_restore(restore, &seen.target);
+        seen.backup = running_backup(context, &own, &data).await?;
+    }
     match total {
         None if way != Way::Init => {
             seen.claims = reading::list(context, &own, "").await?;

@@ -197,7 +197,10 @@ fn deadline(case: &Case<'_>, status: &mut RestoreSessionStatus) -> Option<Timest
 fn late(case: &Case<'_>, mut status: RestoreSessionStatus) -> Plan {
     let limit = case.restore.spec.time_out.unwrap_or_default();
     let is_waiting = case.way != Way::Init && status.progress.is_empty();
-    let trouble = watch::trouble(case).filter(|_| is_waiting);
+    let waiting = find_condition(&status.conditions, types::WAITING);
+    let waiting = waiting.and_then(|it| it.message.clone());
+    status.conditions.retain(|it| it.type_ != types::WAITING);
+    let trouble = waiting.or_else(|| watch::trouble(case).filter(|_| is_waiting));
     let remedy = "delete the RestoreSession and create it anew";
     let message = match trouble {
         Some(trouble) => format!(

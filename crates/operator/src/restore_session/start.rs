@@ -30,11 +30,28 @@ use crate::workload::PartOutcome;
 /// How soon a workload without Pods is looked at again.
 const SCALED_DOWN: Duration = Duration::from_secs(30);
 
+/// How soon a backup of the same data is looked at again.
+const BUSY: Duration = Duration::from_secs(30);
+
 /// Starts, or says what it waits for.
-pub fn start(case: &Case<'_>, status: RestoreSessionStatus) -> Plan {
+pub fn start(case: &Case<'_>, mut status: RestoreSessionStatus) -> Plan {
     let Some(repository) = case.seen.repository.as_deref() else {
         return go_on(case, status, Again::OnChange);
     };
+    if let Some(backup) = &case.seen.backup {
+        let why = format!(
+            "the restore waits for the BackupSession {backup}, which backs up the same data; it starts when that one is over or deleted"
+        );
+        let waiting = Condition::new(
+            types::WAITING,
+            ConditionStatus::True,
+            reason::WAITS_FOR_BACKUP,
+            why,
+        );
+        set(case, &mut status, waiting);
+        return go_on(case, status, Again::After(BUSY));
+    }
+    status.conditions.retain(|it| it.type_ != types::WAITING);
     match (case.way, &case.seen.target) {
         (Way::Init, Target::Workload(workload)) => by_init(case, status, workload, repository),
         (Way::Init, _) => go_on(case, status, Again::OnChange),

@@ -58,7 +58,9 @@ pub fn conclude(case: &Case<'_>, mut status: RestoreSessionStatus, again: Again)
         ))
     } else if has_all(&status) || is_late {
         let tried = match case.way {
-            Way::Init => "; it is tried again until it succeeds or the RestoreSession is deleted",
+            Way::Init if !is_late => {
+                "; it is tried again until it succeeds or the RestoreSession is deleted"
+            }
             _ => "; delete the RestoreSession and create it anew to try again",
         };
         let message = if failed.is_empty() {
@@ -197,5 +199,12 @@ fn since(case: &Case<'_>, status: &RestoreSessionStatus) -> Timestamp {
     let started = ensured
         .and_then(|it| it.last_transition_time.as_ref())
         .map_or(case.now, |time| time.0);
-    last_report(&case.restore.metadata).map_or(started, |last| last.max(started))
+    // Who could not reach the API server was not silent.
+    [
+        last_report(&case.restore.metadata),
+        case.seen.in_touch_since,
+    ]
+    .into_iter()
+    .flatten()
+    .fold(started, Timestamp::max)
 }

@@ -12,12 +12,11 @@ use serde_json::Value;
 use session::labels;
 
 use crate::context::Context;
-use crate::controller::Again;
 use crate::failure::{ReconcileError, found};
 use crate::inject::Invoker;
 use crate::pod_parts::Place;
 use crate::stores::Stores;
-use crate::workload::{STALE, WorkloadKey, plan::Plan, target_of_backup, target_of_restore};
+use crate::workload::{WorkloadKey, plan::Plan, target_of_backup, target_of_restore};
 
 fn annotation<'a>(metadata: &'a ObjectMeta, name: &str) -> Option<&'a str> {
     metadata.annotations.as_ref()?.get(name).map(String::as_str)
@@ -145,12 +144,12 @@ pub async fn read(
 }
 
 /// Before a container goes, its invoker is asked for: if it still wants it there, a copy is behind.
-pub async fn doubt(
+pub async fn is_doubtful(
     context: &Context,
     workload: &WorkloadKey,
     live: &Value,
     plan: &Plan,
-) -> Result<Option<Again>, ReconcileError> {
+) -> Result<bool, ReconcileError> {
     for (place, invoker) in &plan.removed {
         let Some(invoker) = invoker
             .clone()
@@ -165,10 +164,10 @@ pub async fn doubt(
             Place::Before => ask::<RestoreSession>(context, &invoker, target_of_restore).await?,
         };
         if target.as_ref() == Some(workload) {
-            return Ok(Some(Again::After(STALE)));
+            return Ok(true);
         }
     }
-    Ok(None)
+    Ok(false)
 }
 
 async fn ask<K>(

@@ -220,7 +220,8 @@ pub fn wanted_restore(
     let has = |type_| find_condition(&status.conditions, type_).is_some_and(Condition::is_true);
     let is_ready = has(types::VALIDATION_PASSED)
         && has(types::REPOSITORY_FOUND)
-        && has(types::BACKEND_SECRET_FOUND);
+        && has(types::BACKEND_SECRET_FOUND)
+        && !has(types::WAITING);
     let namespace = restore.namespace().unwrap_or_default();
     match find(stores, &restore.spec.repository, &namespace) {
         Some(repository) if is_ready && !is_over => {

@@ -1,6 +1,7 @@
 //! Bad input on a real cluster: each time a condition and an event say what is wrong, where, and what to do; nothing
 //! storms meanwhile; and when the cause goes, the work goes on by itself.
 
+use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ mod delays;
 mod refusals;
 mod restores;
 mod targets;
+mod waits;
 
 /// What is wrong has to be said within this time.
 const NOTICED: Duration = Duration::from_secs(30);

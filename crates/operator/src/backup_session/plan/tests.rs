@@ -20,6 +20,7 @@ fn at(seconds: i64) -> Timestamp {
 
 mod hosts;
 mod refused;
+mod waits;
 
 fn image() -> ImageOptions {
     ImageOptions {
@@ -106,6 +107,7 @@ fn seen(configuration: Option<Arc<BackupConfiguration>>) -> Observation {
     Observation {
         configuration,
         repository: Some(Arc::new(serde_json::from_value(repository).unwrap())),
+        in_touch_since: None,
         is_allowed: true,
         siblings: Vec::new(),
         restore: None,

@@ -77,6 +77,8 @@ fn seen() -> Observation {
     Observation {
         repository_name: "shop/repo".to_owned(),
         repository: Some(Arc::new(serde_json::from_value(repository).unwrap())),
+        in_touch_since: None,
+        backup: None,
         is_allowed: true,
         secret: Some(Presence::Present),
         target: Target::Workload(Box::new(workload.unwrap())),
@@ -361,4 +363,35 @@ fn a_pod_that_never_starts_fails_its_host_until_it_does() {
     let both = hosts(&[("host-1", "Succeeded"), ("host-0", "Succeeded")]);
     let healed = decide(&after(&new, &given_up, &both), &seen, 700);
     assert_eq!(phase_of(&healed), Phase::Succeeded);
+}
+
+#[test]
+fn a_restore_says_which_backup_it_waits_for_and_begins_nothing_before() {
+    for new in [restore(&json!({})), on_claim()] {
+        let mut seen = seen();
+        if new.spec != restore(&json!({})).spec {
+            seen.target = Target::Claim(Box::new(claim("files")));
+        }
+        seen.backup = Some("home-1".to_owned());
+        let waits = decide(&new, &seen, 1);
+        assert_eq!(phase_of(&waits), Phase::Pending);
+        assert!(waits.preparation.is_none());
+        let why = message(&waits, types::WAITING);
+        assert!(
+            why.contains("waits for the BackupSession home-1, which backs up the same data"),
+            "{why}"
+        );
+        let told = news::of_restore(&new, waits.status.as_ref().unwrap());
+        assert!(told.iter().any(|it| it.message == why));
+        let pending = after(&new, &waits, &json!({}));
+        assert_eq!(decide(&pending, &seen, 2).status, None, "it is said once");
+        let late = decide(&pending, &seen, 3600);
+        let late = message(&late, types::DEADLINE_EXCEEDED);
+        assert!(late.contains(&why), "{late}");
+        seen.backup = None;
+        let started = decide(&pending, &seen, 3);
+        assert!(started.preparation.is_some());
+        let conditions = &started.status.as_ref().unwrap().conditions;
+        assert!(find_condition(conditions, types::WAITING).is_none());
+    }
 }
