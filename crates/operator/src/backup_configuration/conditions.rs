@@ -255,14 +255,13 @@ fn sidecar(configuration: &BackupConfiguration, observation: &Observation) -> Si
         }
         _ => {}
     }
-    match observation.outcome.as_ref().map(|outcome| &outcome.sidecar) {
+    let outcome = observation.outcome.as_ref();
+    match outcome.map(|outcome| &outcome.sidecar) {
         Some(PartOutcome::Present(invoker)) if *invoker == me => {
-            let restarts = match reference.map(|it| it.kind.as_str()) {
-                Some("ReplicaSet" | "ReplicationController") => {
-                    "; Pods that run already get it when they are replaced: delete them one by one"
-                }
-                _ => "",
-            };
+            let by_hand = outcome.and_then(|outcome| outcome.by_hand);
+            let restarts = by_hand.map_or_else(String::new, |remedy| {
+                format!("; Pods that run already get it when they are replaced: {remedy}")
+            });
             Sidecar::Known(Condition::new(
                 types::STASH_SIDECAR_INJECTED,
                 ConditionStatus::True,

@@ -44,6 +44,8 @@ pub struct Observation {
     pub winner: Option<Invoker>,
     /// What became of the init container.
     pub init: Option<PartOutcome>,
+    /// Why Pods that run do not get it by themselves, and what to do about it.
+    pub by_hand: Option<&'static str>,
     /// The Jobs of this restore.
     pub jobs: Vec<Job>,
     /// Pods of the namespace.
@@ -98,6 +100,7 @@ pub async fn observe(
     let own = restore.namespace().unwrap_or_default();
     let (namespace, name) = repository_place(&restore.spec.repository, &own);
     let workload = target_of_restore(restore);
+    let outcome = workload.as_ref().and_then(|key| stores.outcome(key));
     let mut seen = Observation {
         repository_name: format!("{namespace}/{name}"),
         repository: stores.repository(&namespace, &name),
@@ -110,10 +113,8 @@ pub async fn observe(
             let claims = restore_claims(stores, key);
             claims.first().map(|claim| Invoker::of(claim.as_ref()))
         }),
-        init: workload
-            .as_ref()
-            .and_then(|key| stores.outcome(key))
-            .map(|outcome| outcome.init),
+        by_hand: outcome.as_ref().and_then(|outcome| outcome.by_hand),
+        init: outcome.map(|outcome| outcome.init),
         jobs: Vec::new(),
         pods: Vec::new(),
         refusals: Vec::new(),

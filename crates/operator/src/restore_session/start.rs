@@ -88,8 +88,11 @@ fn by_init(
     };
     match injected {
         Ok(Some(())) => {
+            let restarts = case.seen.by_hand.map_or_else(String::new, |remedy| {
+                format!("; Pods that run already are restored when they are replaced: {remedy}")
+            });
             let message = format!(
-                "the Pod template of the {} has the init container",
+                "the Pod template of the {} has the init container{restarts}",
                 workload.describe()
             );
             set(case, &mut status, injected_condition(true, message.clone()));

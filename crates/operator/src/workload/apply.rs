@@ -49,6 +49,7 @@ pub async fn apply(
                     seen: String::new(),
                     sidecar: outcome.sidecar.refused(&reason),
                     init: outcome.init.refused(&reason),
+                    by_hand: None,
                 };
                 stores.note(workload, Some(&refused));
             }

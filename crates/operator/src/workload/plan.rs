@@ -7,7 +7,7 @@ use api::v1alpha1::Repository;
 use api::v1beta1::{BackupConfiguration, BackupInvokerPhase, RepositoryRef, RestoreSession};
 use kube_client::ResourceExt;
 use kube_client::core::PartialObjectMeta;
-use serde_json::Value;
+use serde_json::{Value, json};
 use session::phase::is_final_restore;
 
 use crate::ImageOptions;
@@ -39,6 +39,8 @@ pub struct Outcome {
     pub sidecar: PartOutcome,
     /// The init container.
     pub init: PartOutcome,
+    /// Why Pods that run do not get what the template has, and what to do about it.
+    pub by_hand: Option<&'static str>,
 }
 
 /// What to do with a workload.
@@ -76,6 +78,7 @@ pub fn owned(
         seen: String::new(),
         sidecar: failed(backup.first().map(|claim| Invoker::of(claim.as_ref()))),
         init: failed(restore.first().map(|claim| Invoker::of(claim.as_ref()))),
+        by_hand: None,
     })
 }
 
@@ -93,7 +96,25 @@ pub fn waiting<K>(
         seen: seen.to_owned(),
         sidecar: PartOutcome::Waiting,
         init: PartOutcome::Absent,
+        by_hand: None,
     })
+}
+
+/// What keeps Kubernetes from replacing the Pods of a workload when its template changes, with what helps.
+fn by_hand(live: &Value) -> Option<&'static str> {
+    let is_on_delete = live.pointer("/spec/updateStrategy/type") == Some(&json!("OnDelete"));
+    let partition = live.pointer("/spec/updateStrategy/rollingUpdate/partition");
+    match live["kind"].as_str()? {
+        "ReplicaSet" | "ReplicationController" => Some("delete them one by one"),
+        _ if is_on_delete => Some("its updateStrategy is OnDelete: delete them one by one"),
+        _ if partition.and_then(Value::as_i64) > Some(0) => Some(
+            "the partition of its updateStrategy holds some of them back: lower it, or delete them one by one after that",
+        ),
+        _ if live.pointer("/spec/paused") == Some(&json!(true)) => {
+            Some("its rollout is paused: resume it by `kubectl rollout resume`")
+        }
+        _ => None,
+    }
 }
 
 /// Decides.
@@ -124,6 +145,7 @@ pub fn plan(
         seen: String::new(),
         sidecar: outcome(&sidecar, backup, sidecar_error.or(both_error.clone())),
         init: outcome(&init, restore, init_error.or(both_error)),
+        by_hand: by_hand(live),
     };
     let mut removed = Vec::new();
     let mut injected = Vec::new();
@@ -239,4 +261,27 @@ fn find(stores: &Stores, reference: &RepositoryRef, namespace: &str) -> Option<A
         .filter(|it| !it.is_empty())
         .unwrap_or(namespace);
     stores.repository(namespace, &reference.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_keeps_pods_from_being_replaced_is_told_with_its_remedy() {
+        let told = |kind: &str, spec: Value| by_hand(&json!({ "kind": kind, "spec": spec }));
+        let on_delete = json!({ "updateStrategy": { "type": "OnDelete" } });
+        for kind in ["StatefulSet", "DaemonSet"] {
+            assert!(told(kind, on_delete.clone()).is_some_and(|it| it.contains("OnDelete")));
+            assert_eq!(told(kind, json!({})), None);
+        }
+        let partition =
+            |number: i64| json!({ "updateStrategy": { "rollingUpdate": { "partition": number } } });
+        assert!(told("StatefulSet", partition(1)).is_some_and(|it| it.contains("partition")));
+        assert_eq!(told("StatefulSet", partition(0)), None);
+        assert!(
+            told("Deployment", json!({ "paused": true })).is_some_and(|it| it.contains("resume"))
+        );
+        assert!(told("ReplicaSet", json!({})).is_some());
+    }
 }

@@ -77,6 +77,7 @@ fn good() -> Observation {
             seen: String::new(),
             sidecar: PartOutcome::Present(me()),
             init: PartOutcome::Absent,
+            by_hand: None,
         }),
     }
 }
@@ -172,6 +173,7 @@ fn the_older_of_two_configurations_is_told_who_has_the_workload() {
             seen: String::new(),
             sidecar: PartOutcome::Failed(me(), "the volume is not there".to_owned()),
             init: PartOutcome::Absent,
+            by_hand: None,
         }),
         ..good()
     };

@@ -84,6 +84,7 @@ fn seen() -> Observation {
         target: Target::Workload(Box::new(workload.unwrap())),
         winner: Some(me()),
         init: None,
+        by_hand: None,
         jobs: Vec::new(),
         pods: Vec::new(),
         refusals: Vec::new(),
