@@ -129,3 +129,48 @@ fn of_sessions_created_at_the_same_moment_exactly_one_runs() {
         assert_eq!(snapshots.as_array().unwrap().len(), round + 1);
     }
 }
+
+#[test]
+fn a_wipe_out_that_cannot_work_says_why() {
+    let Some(stage) = Stage::new("wiping", &[]) else {
+        return;
+    };
+    stage.apply(&secret("keys", &json!({ "RESTIC_PASSWORD": PASSWORD })));
+    stage.repository(true);
+    stage.merge(
+        "repository/repo",
+        r#"{"spec":{"backend":{"storageSecretName":"later"}}}"#,
+    );
+    wait_until("the Repository waits for its data", PATIENCE, || {
+        stage.get("repository/repo")["metadata"]["finalizers"][0] == "stash"
+    });
+    stage.apply(&json!({
+        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": { "name": "full" },
+        "spec": { "hard": { "pods": "0" } },
+    }));
+    wait_until("the quota holds", PATIENCE, || {
+        stage.get("resourcequota/full")["status"]["hard"]["pods"] == "0"
+    });
+    stage.kubectl(&["delete", "repository/repo", "--wait=false"]);
+    let says = |texts: &[&str]| {
+        wait_until(&format!("an event says {texts:?}"), PATIENCE, || {
+            let events = stage.kubectl(&[
+                "get",
+                "events",
+                "--field-selector=reason=WipeOutFailed",
+                "--output=jsonpath={range .items[*]}{.message}{\"\\n\"}{end}",
+            ]);
+            events
+                .lines()
+                .any(|line| texts.iter().all(|text| line.contains(text)))
+        });
+    };
+    says(&["Kubernetes creates no Pod for it", "exceeded quota"]);
+    stage.kubectl(&["delete", "resourcequota/full"]);
+    // The agent's own words.
+    says(&["it is tried again", "the Secret", "later"]);
+    stage.merge("repository/repo", r#"{"spec":{"wipeOut":false}}"#);
+    wait_until("it goes without its data", PATIENCE, || {
+        stage.find("repository/repo").is_none()
+    });
+}
