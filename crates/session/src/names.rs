@@ -8,18 +8,10 @@ const MAX_BYTES: usize = 63;
 /// What keeps shortened names apart.
 const DIGEST_BYTES: usize = 8;
 
-/// The name of a session: `<invoker>-<unix seconds>`; a long invoker name keeps its head and tail.
+/// The name of a session: `<invoker>-<unix seconds>`; a long invoker name is shortened with a digest.
 pub fn session_name(invoker: &str, moment: Timestamp) -> String {
     let suffix = format!("-{}", moment.as_second());
-    let room = MAX_BYTES - suffix.len();
-    if invoker.len() <= room {
-        return format!("{invoker}{suffix}");
-    }
-    // Kubernetes names are ASCII, so every byte is a character; other names never pass validation.
-    let (head, tail) = (room.div_ceil(2), room / 2);
-    let head = invoker.get(..head).unwrap_or_default();
-    let tail = invoker.get(invoker.len() - tail..).unwrap_or_default();
-    format!("{head}{tail}{suffix}")
+    format!("{}{suffix}", shortened(invoker, MAX_BYTES - suffix.len()))
 }
 
 /// A name of at most `limit` bytes: a longer one keeps its head, and a digest of the whole keeps it apart from others.
@@ -27,13 +19,25 @@ pub fn shortened(name: &str, limit: usize) -> String {
     if name.len() <= limit {
         return name.to_owned();
     }
-    let digest = fnv1a(name);
-    let head = name.get(..limit - DIGEST_BYTES - 1).unwrap_or_default();
-    format!(
-        "{}-{:08x}",
-        head.trim_end_matches(['-', '.']),
-        digest & 0xffff_ffff
-    )
+    marked(name, name, limit)
+}
+
+/// A name without dots of at most 63 bytes, as it is if it is so already. One that has to change gets a digest, because
+/// `a.b` and `a-b` are two names.
+fn dashed(name: &str) -> String {
+    if name.contains('.') {
+        marked(&name.replace('.', "-"), name, MAX_BYTES)
+    } else {
+        shortened(name, MAX_BYTES)
+    }
+}
+
+/// A name with a digest of the original at its end.
+fn marked(name: &str, original: &str, limit: usize) -> String {
+    let digest = fnv1a(original) & 0xffff_ffff;
+    let room = name.len().min(limit - DIGEST_BYTES - 1);
+    let head = name.get(..room).unwrap_or_default();
+    format!("{}-{digest:08x}", head.trim_end_matches(['-', '.']))
 }
 
 /// FNV-1a of 64 bits: enough to keep names apart; nothing secret depends on it.
@@ -45,45 +49,38 @@ fn fnv1a(text: &str) -> u64 {
 
 /// The Job that backs up one host of a session: `stash-backup-<session>-<number>`.
 pub fn backup_job(session: &str, number: usize) -> String {
-    shortened(
-        &format!("stash-backup-{}-{number}", dashed(session)),
-        MAX_BYTES,
-    )
+    dashed(&format!("stash-backup-{session}-{number}"))
 }
 
 /// The Job that restores one host of a restore: `stash-restore-<restore>-<number>`.
 pub fn restore_job(restore: &str, number: usize) -> String {
-    shortened(
-        &format!("stash-restore-{}-{number}", dashed(restore)),
-        MAX_BYTES,
-    )
+    dashed(&format!("stash-restore-{restore}-{number}"))
 }
 
 /// The Job that removes the data of a Repository that is being deleted.
 pub fn wipe_out_job(repository: &str) -> String {
-    shortened(&format!("stash-wipe-out-{}", dashed(repository)), MAX_BYTES)
+    dashed(&format!("stash-wipe-out-{repository}"))
 }
 
 /// Role, RoleBinding and ServiceAccount of an invoker's agents: `stash-<kind>-<name>`.
 pub fn agent_role(invoker_kind: &str, invoker_name: &str) -> String {
-    shortened(
-        &format!(
-            "stash-{}-{}",
-            invoker_kind.to_lowercase(),
-            dashed(invoker_name)
-        ),
-        MAX_BYTES,
-    )
+    dashed(&format!(
+        "stash-{}-{invoker_name}",
+        invoker_kind.to_lowercase()
+    ))
 }
 
 /// Role and RoleBinding in the namespace of a Repository for agents of another one: `<namespace>-<kind>-<name>`.
+///
+/// A name that could be split in two ways gets a digest.
 pub fn foreign_role(namespace: &str, invoker_kind: &str, invoker_name: &str) -> String {
-    let name = format!(
-        "{namespace}-{}-{}",
-        invoker_kind.to_lowercase(),
-        dashed(invoker_name)
-    );
-    shortened(&name, MAX_BYTES)
+    let kind = invoker_kind.to_lowercase();
+    let name = format!("{namespace}-{kind}-{invoker_name}");
+    if namespace.contains(&kind) || invoker_name.contains(&kind) {
+        let original = format!("{namespace}/{kind}/{invoker_name}");
+        return marked(&name.replace('.', "-"), &original, MAX_BYTES);
+    }
+    dashed(&name)
 }
 
 /// The Lease by which the Pods of a workload take turns with backups: `lock-<kind>-<name>-backup`.
@@ -109,16 +106,8 @@ pub fn restore_jobs_lease(restore: &str) -> String {
 }
 
 fn lease(target: &TargetRef, what: &str) -> String {
-    let name = format!(
-        "lock-{}-{}-{what}",
-        target.kind.to_lowercase(),
-        dashed(&target.name)
-    );
-    shortened(&name.to_lowercase(), MAX_BYTES)
-}
-
-fn dashed(name: &str) -> String {
-    name.replace('.', "-")
+    let kind = target.kind.to_lowercase();
+    dashed(&format!("lock-{kind}-{}-{what}", target.name))
 }
 
 #[cfg(test)]
@@ -126,14 +115,59 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_invoker_name_is_shortened_in_the_middle() {
+    fn long_invoker_names_with_the_same_beginning_and_end_have_sessions_of_their_own() {
         let moment = Timestamp::from_second(1_700_000_000).unwrap();
         assert_eq!(session_name("home", moment), "home-1700000000");
-        let name = session_name(&format!("a{}z", "b".repeat(80)), moment);
-        assert_eq!(name.len(), 63);
-        assert!(
-            name.starts_with("ab") && name.ends_with("bz-1700000000"),
-            "{name}"
+        let as_it_is = "a".repeat(52);
+        assert_eq!(
+            session_name(&as_it_is, moment),
+            format!("{as_it_is}-1700000000")
+        );
+        let long = |middle: &str| format!("{}{middle}{}", "a".repeat(40), "z".repeat(40));
+        let (one, two) = (
+            session_name(&long("1"), moment),
+            session_name(&long("2"), moment),
+        );
+        assert_ne!(one, two);
+        for name in [one, two] {
+            assert_eq!(name.len(), 63);
+            assert!(name.starts_with("aaa") && name.ends_with("-1700000000"));
+        }
+    }
+
+    #[test]
+    fn names_that_differ_only_in_dots_have_children_of_their_own() {
+        let target = |name: &str| TargetRef {
+            kind: "Deployment".to_owned(),
+            name: name.to_owned(),
+            ..TargetRef::default()
+        };
+        let all = |name: &str| {
+            [
+                backup_job(name, 0),
+                restore_job(name, 0),
+                wipe_out_job(name),
+                agent_role("RestoreSession", name),
+                foreign_role("shop", "RestoreSession", name),
+                backup_lease(&target(name)),
+            ]
+        };
+        for (dotted, dashed) in all("a.b").iter().zip(all("a-b")) {
+            assert!(dotted.starts_with(&dashed) && *dotted != dashed, "{dotted}");
+            assert!(!dotted.contains('.'), "{dotted}");
+        }
+    }
+
+    #[test]
+    fn roles_in_foreign_namespaces_stay_apart() {
+        let kind = "BackupConfiguration";
+        assert_eq!(
+            foreign_role("shop", kind, "home"),
+            "shop-backupconfiguration-home"
+        );
+        assert_ne!(
+            foreign_role("a", kind, "b-backupconfiguration-c"),
+            foreign_role("a-backupconfiguration-b", kind, "c")
         );
     }
 
@@ -147,7 +181,7 @@ mod tests {
             backup_job("home-1700000000", 0),
             "stash-backup-home-1700000000-0"
         );
-        assert_eq!(restore_job("my.restore", 2), "stash-restore-my-restore-2");
+        assert_eq!(restore_job("my-restore", 2), "stash-restore-my-restore-2");
         assert_eq!(
             agent_role("BackupConfiguration", "home"),
             "stash-backupconfiguration-home"
