@@ -19,6 +19,7 @@ use crate::controller::{Again, key, named, reference};
 use crate::events::News;
 use crate::failure::{ReconcileError, chain, found};
 use crate::repository::observe::WipeOut;
+use crate::repository::place;
 use crate::repository::plan::{FINALIZER, Plan, Step};
 use crate::repository::wipe_out::{self, Objects};
 
@@ -54,6 +55,14 @@ pub async fn apply(
         Step::AddFinalizer => set_finalizer(context, repository, true).await?,
         Step::RemoveFinalizer => {
             context.delays.forget(&key);
+            set_finalizer(context, repository, false).await?;
+        }
+        Step::LetGo => {
+            context.delays.forget(&key);
+            // No event can be written in a namespace that is being deleted.
+            for news in &news {
+                tracing::warn!(repository = named(repository), "{}", news.message);
+            }
             set_finalizer(context, repository, false).await?;
         }
         Step::StartWipeOut => return Box::pin(start(context, repository)).await,
@@ -161,10 +170,14 @@ async fn start(context: &Context, repository: &Repository) -> Result<Again, Reco
         Err(ReconcileError::Api { source, .. }) if is_terminating(&source) => {
             let news = News::warning(
                 "WipeOutFailed",
-                "the namespace is being deleted, so that no Job can run in it: the data stays in the backend; remove it by hand",
+                format!(
+                    "the namespace is being deleted, so that no Job can run in it: the data stays in {}; remove it by hand",
+                    place::describe(repository)
+                ),
             );
             tracing::warn!(
                 repository = named(repository),
+                place = place::describe(repository),
                 "data stays: the namespace is gone"
             );
             context.events.tell(&reference(repository), &news).await;

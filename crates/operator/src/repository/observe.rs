@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use api::k8s_openapi::api::batch::v1::Job;
-use api::k8s_openapi::api::core::v1::Pod;
+use api::k8s_openapi::api::core::v1::{Namespace, Pod};
 use api::v1alpha1::{Repository, TypedObjectReference};
 use api::v1beta1::{BackupConfiguration, RepositoryRef, RestoreSession};
 use kube_client::api::ListParams;
@@ -47,6 +47,8 @@ pub struct Observation {
     pub references: Vec<TypedObjectReference>,
     /// Who else needs the data, by the API server itself; asked before its removal begins.
     pub needed_by: Vec<TypedObjectReference>,
+    /// Whether the Repository's own namespace is being deleted, which waits for the Repository.
+    pub is_namespace_ending: bool,
     /// How far the removal of the data is; looked at only when the Repository is being deleted.
     pub wipe_out: WipeOut,
 }
@@ -88,11 +90,24 @@ pub async fn observe(
     } else {
         Vec::new()
     };
+    let is_namespace_ending = is_next && is_namespace_ending(repository, context).await?;
     Ok(Observation {
         references,
         needed_by,
+        is_namespace_ending,
         wipe_out,
     })
+}
+
+async fn is_namespace_ending(
+    repository: &Repository,
+    context: &Context,
+) -> Result<bool, ReconcileError> {
+    let name = repository.namespace().unwrap_or_default();
+    let namespaces: Api<Namespace> = Api::all(context.client());
+    let namespace = namespaces.get_metadata_opt(&name).await;
+    let namespace = namespace.map_err(ReconcileError::api("read", format!("Namespace {name}")))?;
+    Ok(namespace.is_some_and(|it| it.metadata.deletion_timestamp.is_some()))
 }
 
 fn references(stores: &Stores, repository: &Repository) -> Vec<TypedObjectReference> {

@@ -41,6 +41,18 @@ fn place(backend: &Backend) -> Option<[String; 4]> {
     ])
 }
 
+/// Where the data lies, for messages; without credentials.
+pub fn describe(repository: &Repository) -> String {
+    match place(&repository.spec.backend) {
+        Some(parts) => {
+            let parts = parts.iter().map(|part| part.trim_matches('/'));
+            let parts: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
+            parts.join(" ")
+        }
+        None => "its volume".to_owned(),
+    }
+}
+
 /// An address without its scheme, its user and its last slash; hosts are written in any case.
 fn host(address: &str) -> String {
     let rest = address.split_once("://").map_or(address, |(_, rest)| rest);

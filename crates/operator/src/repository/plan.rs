@@ -7,6 +7,7 @@ use kube_client::ResourceExt;
 
 use crate::events::{EventKind, News, Repeats};
 use crate::repository::observe::{Observation, WipeOut};
+use crate::repository::place;
 
 /// The published finalizer of Repositories.
 pub const FINALIZER: &str = "stash";
@@ -29,6 +30,8 @@ pub enum Step {
     AddFinalizer,
     /// The object may go.
     RemoveFinalizer,
+    /// The object may go, and its data stays.
+    LetGo,
     /// The Job is made.
     StartWipeOut,
     /// The failed Job goes, so that a new one can be made.
@@ -118,6 +121,22 @@ fn deletion(repository: &Repository, observation: &Observation) -> (Step, Option
                 format!("the data of the Repository {name} is being removed"),
             )),
         ),
+        // The namespace waits for the Repository, and in another one somebody may go on for ever.
+        WipeOut::NotStarted
+            if observation.is_namespace_ending && is_used_elsewhere(repository, observation) =>
+        {
+            (
+                Step::LetGo,
+                Some(News::warning(
+                    "DataKept",
+                    format!(
+                        "the Repository {name} goes with its namespace, and its data stays in {}, because it is used by {}; make a Repository there in another namespace and name it, or remove the data by hand",
+                        place::describe(repository),
+                        users(observation)
+                    ),
+                )),
+            )
+        }
         WipeOut::NotStarted => (
             if observation.needed_by.is_empty() {
                 Step::Nothing
@@ -135,6 +154,13 @@ fn deletion(repository: &Repository, observation: &Observation) -> (Step, Option
             }),
         ),
     }
+}
+
+/// What lies in the same namespace goes with it.
+fn is_used_elsewhere(repository: &Repository, observation: &Observation) -> bool {
+    let own = repository.namespace();
+    let mut all = observation.references.iter().chain(&observation.needed_by);
+    all.any(|it| it.namespace != own)
 }
 
 fn users(observation: &Observation) -> String {
@@ -185,6 +211,7 @@ mod tests {
         Observation {
             references: (0..users).map(user).collect(),
             needed_by: Vec::new(),
+            is_namespace_ending: false,
             wipe_out,
         }
     }
@@ -214,6 +241,29 @@ mod tests {
             &observation(WipeOut::NotStarted, 0),
         );
         assert_eq!(none.status, None);
+    }
+
+    #[test]
+    fn a_namespace_that_ends_does_not_wait_for_users_in_another_one() {
+        let deleted = repository(true, true, true);
+        let mut seen = observation(WipeOut::NotStarted, 1);
+        seen.is_namespace_ending = true;
+        // What uses it from within goes, too, and then it is as if nobody used it.
+        assert_eq!(plan(&deleted, &seen).step, Step::Nothing);
+        seen.references[0].namespace = Some("moved".to_owned());
+        let let_go = plan(&deleted, &seen);
+        assert_eq!(let_go.step, Step::LetGo);
+        let message = &let_go.news[0].message;
+        assert!(
+            message.contains("its data stays in s3 e b, because"),
+            "{message}"
+        );
+        assert!(
+            message.contains("BackupConfiguration moved/home-0"),
+            "{message}"
+        );
+        seen.is_namespace_ending = false;
+        assert_eq!(plan(&deleted, &seen).step, Step::Nothing);
     }
 
     #[test]
