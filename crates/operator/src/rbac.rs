@@ -8,6 +8,7 @@ mod early;
 mod operator;
 mod reach;
 mod sweep;
+mod within;
 
 use api::k8s_openapi::api::rbac::v1::PolicyRule;
 
@@ -16,11 +17,15 @@ pub use early::controller as early_rights;
 pub use operator::{operator_cluster_role, operator_role};
 pub use reach::Reach;
 pub use sweep::controller as sweeper;
+pub use within::controller as workload_sweeper;
 
 /// The API group of our kinds.
 const GROUP: &str = "stash.appscode.com";
 /// Label value that finds the roles in namespaces of Repositories for agents of others.
 pub const FOREIGN: &str = "stash-foreign-access";
+
+/// Label value that finds the roles of init containers, which go with the workload.
+pub const WITHIN: &str = "stash-workload-access";
 
 fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> PolicyRule {
     let owned = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect();

@@ -182,6 +182,7 @@ fn controllers(
     all.push(crate::restore_session::controller(context, stores, stop));
     all.push(crate::rbac::early_rights(context, stores, stop));
     all.push(crate::rbac::sweeper(context, stores, stop));
+    all.push(crate::rbac::workload_sweeper(context, stores, stop));
     all.extend(crate::builtin::controllers(context, stop));
     all
 }

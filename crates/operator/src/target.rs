@@ -87,6 +87,17 @@ impl Workload {
             .unwrap_or_else(|| DEFAULT_ACCOUNT.to_owned())
     }
 
+    /// The workload as the owner of what goes with it.
+    pub fn owner(&self) -> OwnerReference {
+        OwnerReference {
+            api_version: self.api_version.clone(),
+            kind: self.kind.clone(),
+            name: self.name.clone(),
+            uid: self.uid.clone(),
+            ..OwnerReference::default()
+        }
+    }
+
     /// An empty Lease that goes with the workload.
     pub fn lease(&self, name: &str, namespace: &str) -> Lease {
         Lease {
@@ -94,13 +105,7 @@ impl Workload {
                 name: Some(name.to_owned()),
                 namespace: Some(namespace.to_owned()),
                 labels: Some([(labels::MANAGED_BY.to_owned(), labels::MANAGER.to_owned())].into()),
-                owner_references: Some(vec![OwnerReference {
-                    api_version: self.api_version.clone(),
-                    kind: self.kind.clone(),
-                    name: self.name.clone(),
-                    uid: self.uid.clone(),
-                    ..OwnerReference::default()
-                }]),
+                owner_references: Some(vec![self.owner()]),
                 ..ObjectMeta::default()
             },
             spec: Some(LeaseSpec::default()),

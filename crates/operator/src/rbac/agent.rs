@@ -13,7 +13,7 @@ use session::labels::{self, Component};
 use session::names;
 
 use crate::inject::Invoker;
-use crate::rbac::{FOREIGN, GROUP, Reach, named_rule, rule};
+use crate::rbac::{FOREIGN, GROUP, Reach, WITHIN, named_rule, rule};
 
 const READ: &[&str] = &["get", "list", "watch"];
 
@@ -66,7 +66,7 @@ pub struct Access<'a> {
     pub mission: Mission,
     /// Whose agents they are.
     pub invoker: &'a Invoker,
-    /// The invoker, with which the rights go.
+    /// With what the rights go: the invoker, or the workload that has the container.
     pub owner: Option<OwnerReference>,
     /// Names of the sessions whose status they write.
     pub sessions: Vec<String>,
@@ -113,10 +113,19 @@ impl Access<'_> {
             namespace,
             name,
         } = self.invoker;
+        let mut own = labels::of_invoker(None, kind, name, component);
+        // The garbage collector does not see when the invoker is gone: [`crate::rbac::workload_sweeper`] does.
+        let is_within = self.owner.as_ref().is_some_and(|owner| owner.kind != *kind);
+        let annotations = is_within.then(|| {
+            own.insert(labels::COMPONENT.to_owned(), WITHIN.to_owned());
+            let invoker = serde_json::to_string(self.invoker).unwrap_or_default();
+            BTreeMap::from([(labels::INVOKER.to_owned(), invoker)])
+        });
         ObjectMeta {
             name: Some(names::agent_role(kind, name)),
             namespace: Some(namespace.clone()),
-            labels: Some(labels::of_invoker(None, kind, name, component)),
+            labels: Some(own),
+            annotations,
             owner_references: self.owner.clone().map(|owner| vec![owner]),
             ..ObjectMeta::default()
         }

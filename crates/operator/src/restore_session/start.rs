@@ -6,7 +6,7 @@ use api::conditions::{Condition, ConditionStatus, condition_type as types, reaso
 use api::k8s_openapi::api::batch::v1::Job;
 use api::k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use api::k8s_openapi::api::core::v1::PersistentVolumeClaim;
-use api::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use api::k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use api::v1alpha1::Repository;
 use api::v1beta1::{RestoreSessionStatus, RestoreTarget};
 use kube_client::{Resource, ResourceExt};
@@ -70,7 +70,12 @@ fn by_init(
     let lease = workload.lease(&lease_name(case), &me.namespace);
     let account = Account::Existing(workload.account());
     let preparation = Preparation {
-        access: access(case, repository, account, Some(lease.name_any())),
+        access: access(
+            case,
+            repository,
+            (account, Some(workload.owner())),
+            Some(lease.name_any()),
+        ),
         lease: Some(lease),
         claims: Vec::new(),
         jobs: Vec::new(),
@@ -159,7 +164,7 @@ fn lease_name(case: &Case<'_>) -> String {
 fn access(
     case: &Case<'_>,
     repository: &Repository,
-    account: Account,
+    (account, owner): (Account, Option<OwnerReference>),
     lease: Option<String>,
 ) -> AccessObjects {
     let hooks = case.restore.spec.hooks.as_ref();
@@ -178,7 +183,7 @@ fn access(
     rbac::access(&Access {
         mission,
         invoker: &Invoker::of(case.restore),
-        owner: case.restore.controller_owner_ref(&()),
+        owner,
         sessions: vec![case.restore.name_any()],
         repository,
         lease,
@@ -209,7 +214,15 @@ fn by_jobs(case: &Case<'_>, mut status: RestoreSessionStatus, repository: &Repos
             set(case, &mut status, ensured(message));
             Plan {
                 preparation: Some(Box::new(Preparation {
-                    access: access(case, repository, Account::of_jobs(settings), lease_name),
+                    access: access(
+                        case,
+                        repository,
+                        (
+                            Account::of_jobs(settings),
+                            case.restore.controller_owner_ref(&()),
+                        ),
+                        lease_name,
+                    ),
                     lease,
                     claims,
                     jobs,

@@ -118,3 +118,38 @@ fn an_application_waits_for_its_restore_until_that_works_or_is_given_up() {
     scene.phase("restoresession/last", "Succeeded");
     scene.runs_with("letter");
 }
+
+/// What lets the container see that the restore is gone stays as long as the container does.
+#[test]
+fn a_pod_starts_that_is_made_when_its_restore_and_the_operator_are_gone() {
+    let Some(mut scene) = Stage::alone("kept", &[]).and_then(Scene::anywhere) else {
+        return;
+    };
+    scene.write("letter", "dear reader");
+    scene.deploy();
+    scene.configuration("home", "repo", &json!({}));
+    scene.succeed("home", "home-1");
+
+    scene.restore_web("gone", &json!({ "snapshots": ["0123abcd"] }));
+    scene.is_blocked("gone", "no snapshot matches");
+    let role = "role/stash-restoresession-gone";
+    let owner = scene.stage.get(role)["metadata"]["ownerReferences"][0]["kind"].clone();
+    assert_eq!(owner, "Deployment");
+    scene.stage.kill_operator();
+    scene.stage.kubectl(&["delete", "restoresession", "gone"]);
+    scene.runs_with("letter");
+    scene
+        .stage
+        .kubectl(&["delete", "pods", "--selector=app=web"]);
+    scene.runs_with("letter");
+    assert!(scene.stage.find(role).is_some());
+    scene.stage.start_operator(&[]);
+    wait_until("the rights are taken back", PATIENCE, || {
+        scene.stage.find(role).is_none()
+            && scene
+                .stage
+                .find("rolebinding/stash-restoresession-gone")
+                .is_none()
+    });
+    scene.runs_with("letter");
+}
