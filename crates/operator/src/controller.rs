@@ -117,6 +117,8 @@ pub async fn drive<K, Pass, Passing>(
         let object = named(object.as_ref());
         if error.is_conflict() {
             tracing::debug!(object, "changed meanwhile; looking again");
+        } else if error.is_leaving() {
+            tracing::info!(object, error = chain(error), retry = ?delay, "waiting");
         } else if error.is_too_late() {
             tracing::debug!(object, "its namespace is going away");
         } else {

@@ -81,6 +81,22 @@ pub enum ReconcileError {
         #[source]
         source: Box<ApiError>,
     },
+    /// An earlier object of the same name is not gone yet.
+    #[error(
+        "{object} of an earlier owner of the same name is still being deleted; if it stays, look at its finalizers"
+    )]
+    Leaving {
+        /// What was to be created.
+        object: String,
+    },
+    /// The name belongs to somebody else.
+    #[error("{object} exists already and belongs to {whose}; delete or rename it")]
+    Taken {
+        /// What was to be created.
+        object: String,
+        /// Whose the present one is.
+        whose: String,
+    },
     /// An object of ours lacks what every stored object has.
     #[error("{object} has no {field}")]
     Malformed {
@@ -113,7 +129,27 @@ impl ReconcileError {
 
     /// Whether somebody has to do something before it can work.
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Api { source, .. } if matches!(status_code(source), Some(400 | 403 | 422)))
+        match self {
+            Self::Api { source, .. } => matches!(status_code(source), Some(400 | 403 | 422)),
+            Self::Taken { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Says that something cannot be made which a `backup` or `restore` needs.
+    pub fn refused(&self, what: &str) -> String {
+        let why = chain(self);
+        match self {
+            Self::Taken { .. } | Self::Leaving { .. } => {
+                format!("what the {what} needs cannot be made: {why}")
+            }
+            _ => format!("the API server refuses what the {what} needs: {why}"),
+        }
+    }
+
+    /// Whether something is in the way that goes by itself.
+    pub fn is_leaving(&self) -> bool {
+        matches!(self, Self::Leaving { .. })
     }
 
     /// Whether the operator lacks a right, which is also what an API server says that has just started and does not

@@ -81,10 +81,11 @@ where
     ))
 }
 
-/// The Pods of a Job.
+/// The Pods of a Job, and none of an earlier Job of its name.
 pub async fn pods_of_job(context: &Context, job: &Job) -> Result<Vec<Pod>, ReconcileError> {
     let namespace = job.namespace().unwrap_or_default();
-    let selector = format!("batch.kubernetes.io/job-name={}", job.name_any());
+    let uid = job.uid().unwrap_or_default();
+    let selector = format!("batch.kubernetes.io/controller-uid={uid}");
     list(context, &namespace, &selector).await
 }
 

@@ -9,6 +9,10 @@ use kube_client::{Api, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+mod standing;
+
+use standing::{Standing, standing};
+
 use crate::FIELD_MANAGER;
 use crate::context::Context;
 use crate::controller::named;
@@ -45,7 +49,8 @@ where
         .map_err(ReconcileError::api("apply", named(object)))
 }
 
-/// Creates an object unless there is one of its name. Whether it was created.
+/// Creates an object unless it is there already. Whether it was created. That the name is taken is an error: one that
+/// passes where an earlier object of the same owner is about to go, and one that names whose it is otherwise.
 pub async fn create<K>(context: &Context, object: &K) -> Result<bool, ReconcileError>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
@@ -58,10 +63,26 @@ where
         field_manager: Some(FIELD_MANAGER.to_owned()),
         ..PostParams::default()
     };
-    match api(context, object).create(&options, object).await {
-        Ok(_) => Ok(true),
-        Err(error) if status_code(&error) == Some(409) => Ok(false),
-        Err(error) => Err(ReconcileError::api("create", named(object))(error)),
+    let api = api(context, object);
+    match api.create(&options, object).await {
+        Ok(_) => return Ok(true),
+        Err(error) if status_code(&error) == Some(409) => {}
+        Err(error) => return Err(ReconcileError::api("create", named(object))(error)),
+    }
+    let present = found(api.get_metadata(&object.name_any()).await)
+        .map_err(ReconcileError::api("read", named(object)))?;
+    let standing = present.map_or(Standing::Leaving, |present| {
+        standing(object.meta(), &present.metadata)
+    });
+    match standing {
+        Standing::Ours => Ok(false),
+        Standing::Leaving => Err(ReconcileError::Leaving {
+            object: named(object),
+        }),
+        Standing::Others(whose) => Err(ReconcileError::Taken {
+            object: named(object),
+            whose,
+        }),
     }
 }
 

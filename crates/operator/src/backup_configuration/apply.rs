@@ -14,7 +14,9 @@ use crate::backup_configuration::plan::Plan;
 use crate::backup_configuration::schedule::{Remembered, Ticks};
 use crate::context::Context;
 use crate::controller::{Again, key, named, reference};
-use crate::failure::{ReconcileError, status_code};
+use crate::events::News;
+use crate::failure::{ReconcileError, chain};
+use crate::writing;
 
 /// Carries a plan out. The status comes first: who reads it must not find a session of a configuration that is not
 /// ready. The tick is remembered after its session exists.
@@ -41,7 +43,7 @@ pub async fn apply(
         next,
     } = ticks;
     if let Some((session, tick)) = session {
-        create(context, &session, tick).await?;
+        create(context, configuration, &session, tick).await?;
     }
     if let Some(remembered) = remember {
         remember_tick(context, configuration, &remembered).await?;
@@ -92,20 +94,15 @@ async fn write_status(
         ))
 }
 
-/// A session of that name is the session of that tick.
+/// A session of that name is the session of that tick, if it is ours.
 async fn create(
     context: &Context,
+    configuration: &BackupConfiguration,
     session: &BackupSession,
     tick: Timestamp,
 ) -> Result<(), ReconcileError> {
-    let namespace = session.namespace().unwrap_or_default();
-    let sessions: Api<BackupSession> = Api::namespaced(context.client(), &namespace);
-    let options = PostParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PostParams::default()
-    };
-    match sessions.create(&options, session).await {
-        Ok(_) => {
+    match writing::create(context, session).await {
+        Ok(true) => {
             let delay = Timestamp::now().duration_since(tick);
             context
                 .metrics
@@ -113,8 +110,13 @@ async fn create(
             tracing::info!(session = named(session), %tick, "created a session");
             Ok(())
         }
-        Err(error) if status_code(&error) == Some(409) => Ok(()),
-        Err(error) => Err(ReconcileError::api("create", named(session))(error)),
+        Ok(false) => Ok(()),
+        Err(error @ ReconcileError::Taken { .. }) => {
+            let news = News::warning("BackupSessionNotCreated", chain(&error));
+            context.events.tell(&reference(configuration), &news).await;
+            Err(error)
+        }
+        Err(error) => Err(error),
     }
 }
 

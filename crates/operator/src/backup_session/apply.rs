@@ -15,6 +15,7 @@ use crate::backup_session::plan::{self, Case, Plan};
 use crate::backup_session::{Passing, news};
 use crate::context::Context;
 use crate::controller::{Again, named, reference};
+use crate::events::News;
 use crate::failure::{ReconcileError, chain};
 use crate::reading;
 use crate::stores::Touched;
@@ -22,6 +23,8 @@ use crate::{preparation, writing};
 
 /// How long a session waits for what is forbidden.
 const RIGHTS: SignedDuration = SignedDuration::from_mins(1);
+/// How long a session waits until an earlier object of the same name is gone.
+const ROOM: SignedDuration = SignedDuration::from_mins(10);
 
 /// How soon it is looked again at what has changed meanwhile.
 const CHANGED: Duration = Duration::from_secs(1);
@@ -54,17 +57,17 @@ pub async fn apply(
             Err(error) if error.is_forbidden() && is_younger(session, RIGHTS) => {
                 return Err(error);
             }
-            Err(error) if error.is_refusal() => {
+            Err(error) if error.is_leaving() && is_younger(session, ROOM) => {
+                return Err(error);
+            }
+            Err(error) if error.is_refusal() || error.is_leaving() => {
                 let case = Case {
                     session,
                     seen,
                     image: &context.options.image,
                     now: Timestamp::now(),
                 };
-                let why = format!(
-                    "the API server refuses what the backup needs: {}",
-                    chain(&error)
-                );
+                let why = error.refused("backup");
                 let failed = plan::refused(&case, &why);
                 return Box::pin(apply(context, passing, session, seen, failed)).await;
             }
@@ -84,15 +87,8 @@ pub async fn apply(
             not_cleaned(status, name, &error);
         }
     }
-    if let Some(next) = &retry
-        && writing::create(context, next.as_ref()).await?
-    {
-        context.metrics.created_session(None);
-        tracing::info!(
-            session = named(next.as_ref()),
-            after = own,
-            "created a session"
-        );
+    if let Some(next) = &retry {
+        create_next(context, session, next).await?;
     }
     // Nobody looks for Jobs of a session that is over.
     if !ended_jobs.is_empty() {
@@ -122,6 +118,29 @@ pub async fn apply(
 
 fn is_over(status: &BackupSessionStatus) -> bool {
     status.phase.is_some_and(session::phase::is_final_backup)
+}
+
+/// The session of a retry. Where its name is taken there is none: the next tick does it.
+async fn create_next(
+    context: &Context,
+    session: &BackupSession,
+    next: &BackupSession,
+) -> Result<(), ReconcileError> {
+    match writing::create(context, next).await {
+        Ok(true) => {
+            context.metrics.created_session(None);
+            let after = session.name_any();
+            tracing::info!(session = named(next), after, "created a session");
+            Ok(())
+        }
+        Ok(false) => Ok(()),
+        Err(error @ ReconcileError::Taken { .. }) => {
+            let news = News::warning("BackupSessionNotCreated", chain(&error));
+            context.events.tell(&reference(session), &news).await;
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn is_younger(session: &BackupSession, age: SignedDuration) -> bool {

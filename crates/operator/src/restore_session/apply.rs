@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use api::v1beta1::{RestoreSession, RestoreSessionStatus};
+use jiff::SignedDuration;
 use kube_client::api::PostParams;
 use kube_client::{Api, ResourceExt};
 
 use crate::FIELD_MANAGER;
 use crate::context::Context;
 use crate::controller::{Again, key, named, reference};
-use crate::failure::{ReconcileError, chain};
+use crate::failure::ReconcileError;
 use crate::reading;
 use crate::restore_session::plan::{Case, Plan, Way, way};
 use crate::restore_session::{Passing, news, observe, start};
@@ -17,6 +18,8 @@ use crate::{preparation, writing};
 
 /// How soon it is looked again at what has changed meanwhile.
 const CHANGED: Duration = Duration::from_secs(1);
+/// How long a restore waits for the end of an earlier one of the same name before that is told.
+const ROOM: SignedDuration = SignedDuration::from_secs(20);
 
 /// Carries a plan out. What agents need is there before the status on which they begin.
 pub async fn apply(
@@ -34,7 +37,9 @@ pub async fn apply(
     } = plan;
     if let Some(preparation) = preparation {
         match preparation::prepare(context, *preparation).await {
-            Err(error) if error.is_refusal() => {
+            // Told only if it lasts.
+            Err(error) if error.is_leaving() && is_young(restore) => return Err(error),
+            Err(error) if error.is_refusal() || error.is_leaving() => {
                 let failed = refused(context, passing, restore, &error).await?;
                 (status, has_to_ask_again) = (failed.status, failed.has_to_ask_again);
             }
@@ -69,6 +74,11 @@ pub async fn apply(
     Ok(again)
 }
 
+fn is_young(restore: &RestoreSession) -> bool {
+    let created = restore.metadata.creation_timestamp.as_ref();
+    created.is_some_and(|created| jiff::Timestamp::now().duration_since(created.0) < ROOM)
+}
+
 /// The API server refuses what the restore needs: said in the status, and tried again.
 async fn refused(
     context: &Context,
@@ -84,10 +94,7 @@ async fn refused(
         image: &context.options.image,
         now: jiff::Timestamp::now(),
     };
-    let why = format!(
-        "the API server refuses what the restore needs: {}",
-        chain(error)
-    );
+    let why = error.refused("restore");
     let status = restore.status.clone().unwrap_or_default();
     Ok(start::refused(&case, status, &why))
 }

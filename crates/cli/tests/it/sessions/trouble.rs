@@ -13,6 +13,7 @@ use crate::controllers::stage::{PATIENCE, Stage, condition};
 
 mod blocked;
 mod delays;
+mod owners;
 mod refusals;
 mod restores;
 mod targets;
