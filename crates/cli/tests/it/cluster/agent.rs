@@ -192,10 +192,12 @@ fn an_init_container_blocks_until_the_data_is_there_or_the_session_is_gone() {
     };
     stage.lease("lock-deployment-web-restore");
     let restore = |name: &str| {
-        let target = format!("--target={}", stage.scratch.join("restored").display());
+        let folder = stage.scratch.join("restored");
+        let target = format!("--target={}", folder.display());
         stage.apply(&json!({"apiVersion": "stash.appscode.com/v1beta1", "kind": "RestoreSession",
             "metadata": {"name": name}, "spec": {"repository": {"name": "repository"}, "target": {
-                "ref": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}, "args": [target]}}}));
+                "ref": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}, "args": [target],
+                "volumeMounts": [{"name": "data", "mountPath": folder}]}}}));
         stage.set_status(
             &format!("restoresession/{name}"),
             &json!({"totalHosts": 1, "phase": "Running"}),
