@@ -10,11 +10,12 @@ use api::v1beta1::RestoreSession;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use kube_client::{Api, ResourceExt};
+use kube_runtime::Controller;
 use kube_runtime::reflector::ObjectRef;
-use kube_runtime::{Controller, watcher};
 use session::{labels, names};
 use tokio_util::sync::CancellationToken;
 
+use crate::connection::watched;
 use crate::context::Context;
 use crate::controller::{Again, drive};
 use crate::failure::ReconcileError;
@@ -34,9 +35,9 @@ pub fn controller(
     stores: &Arc<Stores>,
     stop: &CancellationToken,
 ) -> BoxFuture<'static, ()> {
-    let api: Api<Role> = Api::all(context.client());
+    let api: Api<Role> = Api::all(context.watching());
     let selector = format!("{}={WITHIN}", labels::COMPONENT);
-    let controller = Controller::new(api, watcher::Config::default().labels(&selector));
+    let controller = Controller::new(api, watched().labels(&selector));
     let (copies, lost) = (controller.store(), controller.store());
     let concerned = move |change: &Touched| {
         let roles = match change {
