@@ -20,7 +20,7 @@ pub fn conditions(
 ) -> Vec<Condition> {
     let status = configuration.status.clone().unwrap_or_default();
     let mut all = status.conditions;
-    let is_valid = problems.is_empty();
+    let is_valid = !problems.iter().any(Problem::is_error);
     let (name, found) = (
         observation.repository_name.as_str(),
         observation.repository.as_deref(),
@@ -136,17 +136,22 @@ pub(crate) fn secret(
     })
 }
 
-/// Whether the object breaks a rule.
+/// Whether the object breaks a rule. What stops nothing is told beside that.
 pub(crate) fn validation(problems: &[Problem]) -> Condition {
-    if problems.is_empty() {
+    let messages: Vec<String> = problems.iter().map(Problem::to_string).collect();
+    if !problems.iter().any(Problem::is_error) {
+        let mut message = "the object breaks no rule".to_owned();
+        for warning in &messages {
+            message.push_str("; ");
+            message.push_str(warning);
+        }
         return Condition::new(
             types::VALIDATION_PASSED,
             ConditionStatus::True,
             reason::RESOURCE_VALIDATION_PASSED,
-            "the object breaks no rule",
+            message,
         );
     }
-    let messages: Vec<String> = problems.iter().map(Problem::to_string).collect();
     Condition::new(
         types::VALIDATION_PASSED,
         ConditionStatus::False,

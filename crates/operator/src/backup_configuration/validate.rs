@@ -5,7 +5,7 @@ use api::rules::{check_backup_configuration, check_repository};
 use api::v1alpha1::Repository;
 use api::v1beta1::BackupConfiguration;
 use kube_client::ResourceExt;
-use session::model::backup_model;
+use session::model::{Model, backup_model};
 
 use crate::backup_configuration::observe::Observation;
 
@@ -20,12 +20,40 @@ pub fn problems(configuration: &BackupConfiguration) -> Vec<Problem> {
     problems
 }
 
-/// The same, with what the Repository says.
+/// Fields that are set and change nothing here.
+fn without_effect(configuration: &BackupConfiguration) -> Vec<Problem> {
+    let spec = &configuration.spec;
+    let target = spec.target.clone().unwrap_or_default();
+    let namespace = configuration.namespace().unwrap_or_default();
+    let is_sidecar = backup_model(&configuration.spec, &namespace) == Ok(Model::Sidecar);
+    let has_params = spec
+        .task
+        .as_ref()
+        .is_some_and(|task| !task.params.is_empty());
+    let fields = [
+        ("spec.task.params", has_params),
+        ("spec.target.replicas", target.replicas.is_some()),
+        (
+            "spec.target.snapshotClassName",
+            target.volume_snapshot_class_name.is_some(),
+        ),
+        (
+            "spec.interimVolumeTemplate",
+            is_sidecar && spec.interim_volume_template.is_some(),
+        ),
+    ];
+    let set = fields.into_iter().filter(|(_, is_set)| *is_set);
+    set.map(|(path, _)| Problem::new(path, "has no effect here").as_warning())
+        .collect()
+}
+
+/// The same, with what the Repository says, and with what stops nothing.
 pub(super) fn validate(
     configuration: &BackupConfiguration,
     observation: &Observation,
 ) -> Vec<Problem> {
     let mut problems = problems(configuration);
+    problems.extend(without_effect(configuration));
     problems.extend(of_repository(observation.repository.as_deref()));
     if !observation.is_allowed {
         problems.push(not_allowed(

@@ -3,21 +3,13 @@
 use std::fs;
 
 use serde_json::{Value, json};
-use testkit::cluster::wait_for;
 
 use super::scene::{Scene, claim};
 use super::workloads::reference;
-use crate::controllers::stage::PATIENCE;
 
 fn failed(scene: &Scene, name: &str, target: &Value) -> String {
     scene.start_restore(name, &json!({ "target": target }));
-    let restore = wait_for(&format!("the end of {name}"), PATIENCE, || {
-        let restore = scene.stage.get(&format!("restoresession/{name}"));
-        let phase = restore["status"]["phase"].as_str().unwrap_or_default();
-        ["Succeeded", "Failed", "Invalid"]
-            .contains(&phase)
-            .then_some(restore)
-    });
+    let restore = scene.restored(name);
     assert_eq!(restore["status"]["phase"], "Failed", "{restore:#}");
     let error = &restore["status"]["stats"][0]["error"];
     error.as_str().expect("an error of the host").to_owned()

@@ -181,15 +181,20 @@ impl Scene {
         self.stage.apply(&object);
     }
 
-    /// Waits until a restore has succeeded.
-    pub fn brought_back(&self, name: &str) -> Value {
-        let restore = wait_for(&format!("the end of {name}"), PATIENCE, || {
+    /// The restore when it is over.
+    pub fn restored(&self, name: &str) -> Value {
+        wait_for(&format!("the end of {name}"), PATIENCE, || {
             let restore = self.stage.get(&format!("restoresession/{name}"));
             let phase = restore["status"]["phase"].as_str().unwrap_or_default();
             ["Succeeded", "Failed", "Invalid"]
                 .contains(&phase)
                 .then_some(restore)
-        });
+        })
+    }
+
+    /// Waits until a restore has succeeded.
+    pub fn brought_back(&self, name: &str) -> Value {
+        let restore = self.restored(name);
         assert_eq!(restore["status"]["phase"], "Succeeded", "{restore:#}");
         restore
     }

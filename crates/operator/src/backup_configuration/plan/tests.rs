@@ -247,3 +247,19 @@ fn a_backend_that_cannot_be_meant_is_told_with_the_repository_and_the_field() {
         "{text}"
     );
 }
+
+#[test]
+fn fields_without_effect_are_named_and_stop_nothing() {
+    let more = json!({ "spec": {
+        "task": { "params": [{ "name": "a", "value": "b" }] },
+        "interimVolumeTemplate": { "spec": {} },
+        "target": { "replicas": 3 },
+    } });
+    let shown = shown(&plan(&configuration(&more), &good(), now()));
+    assert!(shown.starts_with("phase Ready"), "{shown}");
+    for field in ["task.params", "target.replicas", "interimVolumeTemplate"] {
+        let told = format!("; spec.{field}: has no effect here");
+        assert!(shown.contains(&told), "{shown}");
+    }
+    assert!(!shown.contains("snapshotClassName"), "{shown}");
+}
