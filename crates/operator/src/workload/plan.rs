@@ -230,7 +230,8 @@ fn is_ready(configuration: &BackupConfiguration) -> bool {
 }
 
 /// What a RestoreSession that has a workload wants in it. A restore that is over brings nothing new: the init
-/// container stays where it is until the RestoreSession goes, and lets Pods pass.
+/// container stays where it is until its RestoreSession goes, and lets Pods pass. One of another RestoreSession, which
+/// has gone, goes even though this one stays.
 pub fn wanted_restore(
     live: &Value,
     restore: &RestoreSession,
@@ -250,8 +251,14 @@ pub fn wanted_restore(
             inject::init_container(live, restore, &repository, image)
                 .map(|part| Wanted::Present(Box::new(part)))
         }
+        _ if is_over && has_of_another(live, restore) => Ok(Wanted::Absent),
         _ => Ok(Wanted::AsItIs),
     }
+}
+
+fn has_of_another(live: &Value, restore: &RestoreSession) -> bool {
+    let carried = inject::carried(live, Place::Before);
+    carried.is_some_and(|it| it != Invoker::of(restore))
 }
 
 fn find(stores: &Stores, reference: &RepositoryRef, namespace: &str) -> Option<Arc<Repository>> {

@@ -73,6 +73,15 @@ fn backups_and_restores_of_the_same_data_wait_for_each_other() {
     let letter = fs::read_to_string(files.join("letter")).unwrap();
     assert_eq!(letter, "dear reader");
     scene.is_waiting_no_more("restoresession/back");
+
+    // The init container of another restore goes with that one, though the first is still there.
+    scene.start_restore("again", &json!({ "target": web("/stash-data") }));
+    scene.brought_back("again");
+    scene.stage.kubectl(&["delete", "restoresession/again"]);
+    wait_until("the init container has gone", PATIENCE, || {
+        let deployment = scene.stage.get("deployment/web");
+        deployment["spec"]["template"]["spec"]["initContainers"] == Value::Null
+    });
     scene.stage.kubectl(&["delete", "restoresession/back"]);
 
     // The claim is being restored, and the Deployment is to be backed up.
