@@ -1,6 +1,8 @@
 //! Requests and connections of hooks.
 
+use std::borrow::Cow;
 use std::io::Read;
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use api::k8s_openapi::api::core::v1::{HTTPGetAction, HTTPHeader};
@@ -106,7 +108,15 @@ fn url(scheme: Option<&str>, host: &str, port: u16, path: Option<&str>) -> Strin
     let scheme = scheme.unwrap_or("HTTP").to_lowercase();
     let path = path.unwrap_or("/");
     let slash = if path.starts_with('/') { "" } else { "/" };
-    format!("{scheme}://{host}:{port}{slash}{path}")
+    format!("{scheme}://{}:{port}{slash}{path}", bracketed(host))
+}
+
+/// A host as it stands in a URL: an address of IPv6 in brackets (RFC 3986, section 3.2.2).
+fn bracketed(host: &str) -> Cow<'_, str> {
+    match host.parse::<Ipv6Addr>() {
+        Ok(address) => Cow::Owned(format!("[{address}]")),
+        Err(_) => Cow::Borrowed(host),
+    }
 }
 
 /// Sends a request and wants an answer from 200 to 399.
@@ -182,7 +192,7 @@ fn send(request: Request, deadline: Duration) -> Result<(), HookError> {
 
 /// Opens a connection and closes it.
 pub(super) async fn connect(host: &str, port: u16, deadline: Duration) -> Result<(), HookError> {
-    let url = format!("tcp://{host}:{port}");
+    let url = format!("tcp://{}:{port}", bracketed(host));
     match tokio::time::timeout(deadline, tokio::net::TcpStream::connect((host, port))).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(HookError::Request {
@@ -193,5 +203,19 @@ pub(super) async fn connect(host: &str, port: u16, deadline: Duration) -> Result
             what: format!("connection to {url}"),
             deadline,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_ipv6_stands_in_brackets() {
+        let of = |host| url(None, host, 80, Some("healthz"));
+        assert_eq!(of("fd00::1"), "http://[fd00::1]:80/healthz");
+        assert_eq!(of("[fd00::1]"), "http://[fd00::1]:80/healthz");
+        assert_eq!(of("10.0.0.1"), "http://10.0.0.1:80/healthz");
+        assert_eq!(of("db.shop.svc"), "http://db.shop.svc:80/healthz");
     }
 }

@@ -1,6 +1,6 @@
 //! `stash operator`: the controllers of a cluster.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
 use clap::Args;
 use operator::{ImageOptions, OperatorOptions, WebhookOptions};
@@ -71,7 +71,7 @@ pub async fn run(context: &Context, arguments: OperatorArguments) -> Result<Outc
             operator::own_image(connection.requests.clone(), &namespace, pod).await?
         }
     };
-    let any = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+    let any = |port| SocketAddr::new(every_address(), port);
     let options = OperatorOptions {
         namespace,
         identity: arguments
@@ -99,4 +99,15 @@ pub async fn run(context: &Context, arguments: OperatorArguments) -> Result<Outc
     };
     operator::run(connection, options, context.cancel.clone()).await?;
     Ok(Outcome::Done)
+}
+
+/// The address that stands for every one of this machine: of both families where a socket can serve both, else of IPv4.
+fn every_address() -> IpAddr {
+    let (both, old) = (IpAddr::from(Ipv6Addr::UNSPECIFIED), Ipv4Addr::UNSPECIFIED);
+    let serves_both = TcpListener::bind((both, 0)).is_ok_and(|listener| {
+        let port = listener.local_addr().map(|address| address.port());
+        // Taken, unless `net.ipv6.bindv6only` is set.
+        port.is_ok_and(|port| TcpListener::bind((old, port)).is_err())
+    });
+    if serves_both { both } else { old.into() }
 }
