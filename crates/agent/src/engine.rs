@@ -14,6 +14,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::arguments::ArgumentError;
 use api::secret::BackendSettings;
 use archive::filter::{ExcludeError, PatternError, SizeError};
 use archive::restore::RestoreError;
@@ -26,7 +27,6 @@ use repository::prune::PruneError;
 use repository::snapshot::FindError;
 use repository::{CreateOptions, LoadError, OpenError, OpenOptions, Repository};
 
-use crate::arguments::ArgumentError;
 use crate::stop::Stop;
 use crate::storage::{Storage, StorageError};
 use crate::{CachePlace, Identity};
@@ -197,7 +197,7 @@ impl EngineError {
         Self::Arguments(
             errors
                 .iter()
-                .map(ToString::to_string)
+                .map(|error| format!("target.args: {error}"))
                 .collect::<Vec<_>>()
                 .join("; "),
         )

@@ -10,6 +10,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::duration::GoDuration;
 use api::k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use api::v1beta1::Handler;
 use async_trait::async_trait;
@@ -21,10 +22,17 @@ use tokio_util::sync::CancellationToken;
 use self::request::{Request, connect, port, request};
 
 /// How long a hook may take when nothing says otherwise. Published Stash has no limit, and hooks hang for days.
-pub const DEFAULT_DEADLINE: Duration = Duration::from_mins(10);
+const DEFAULT_DEADLINE: Duration = Duration::from_mins(10);
 
 /// How long a hook at the end may go on after the session's own deadline: it may have to thaw what was frozen.
 pub(crate) const GRACE: Duration = Duration::from_secs(20);
+
+/// How long a hook of a session may take: as long as its session when that has more time than the default. The session's
+/// own deadline comes by the token.
+pub(crate) fn deadline(time_out: Option<GoDuration>) -> Duration {
+    let time_out = time_out.and_then(GoDuration::to_std);
+    time_out.unwrap_or_default().max(DEFAULT_DEADLINE)
+}
 
 /// How much of a hook's output is kept for its message.
 const OUTPUT_BYTES: usize = 10 * 1024;

@@ -10,7 +10,6 @@ mod reporter;
 mod stop;
 mod storage;
 
-pub mod arguments;
 pub mod backup;
 pub mod pod;
 pub mod restore;
@@ -21,7 +20,7 @@ use std::sync::Arc;
 use repository::lock::Judge;
 
 pub use clock::{Clock, SystemClock};
-pub use hooks::{DEFAULT_DEADLINE as DEFAULT_HOOK_DEADLINE, HookError, HookPlace, HookRunner};
+pub use hooks::{HookError, HookPlace, HookRunner};
 pub use reporter::{EventKind, ReportError, Reporter};
 pub use storage::{Storage, StorageError};
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use api::arguments;
 use api::conditions::{
     Condition, ConditionStatus, condition_type, find_condition, reason, set_condition,
 };
@@ -19,7 +20,7 @@ use crate::engine::{Engine, EngineError, RestoredTotals};
 use crate::hooks::HookPlace;
 use crate::reporter::{EventKind, Reporter, delivered};
 use crate::stop::Stop;
-use crate::{Clock, Identity, arguments, hooks};
+use crate::{Clock, Identity, hooks};
 
 /// Everything that one restore session needs to know.
 #[derive(Debug)]
@@ -170,8 +171,7 @@ impl Progressing<'_> {
             &self.run.hooks,
             hook,
             &self.hook_data("Running", ""),
-            // The session's own deadline comes by the token; a second timer would race with it.
-            hooks::DEFAULT_DEADLINE,
+            hooks::deadline(self.run.spec.time_out),
             self.stop.token(),
         )
         .await
@@ -351,7 +351,7 @@ impl Progressing<'_> {
             &self.run.hooks,
             &hook.handler,
             &data,
-            hooks::DEFAULT_DEADLINE,
+            hooks::deadline(self.run.spec.time_out),
             grace.token(),
         )
         .await

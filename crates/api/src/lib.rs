@@ -8,6 +8,7 @@ mod suggest;
 mod text;
 mod transition;
 
+pub mod arguments;
 pub mod conditions;
 pub mod crd;
 pub mod duration;

@@ -79,7 +79,7 @@ impl Progressing<'_> {
             &self.run.hooks,
             &hook.handler,
             &report::hook_data(self, Moment::After),
-            hooks::DEFAULT_DEADLINE,
+            hooks::deadline(self.run.spec.time_out),
             cancel,
         )
         .await;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use api::arguments;
 use api::conditions::{ConditionStatus, condition_type, reason};
 use api::v1alpha1::RepositoryStatus;
 use api::v1beta1::{HostBackupPhase, HostBackupStats, SnapshotStats};
@@ -9,8 +10,8 @@ use api::v1beta1::{HostBackupPhase, HostBackupStats, SnapshotStats};
 use super::report::{self, Moment};
 use super::{OpenedEngine, Progressing, denied};
 use crate::engine::{Engine, EngineError};
+use crate::hooks;
 use crate::reporter::{EventKind, delivered};
-use crate::{arguments, hooks};
 
 /// How much of an error is kept in a status.
 const ERROR_BYTES: usize = 1024;
@@ -37,8 +38,7 @@ impl Progressing<'_> {
             &self.run.hooks,
             hook,
             &report::hook_data(self, Moment::Before),
-            // The session's own deadline comes by the token; a second timer would race with it.
-            hooks::DEFAULT_DEADLINE,
+            hooks::deadline(self.run.spec.time_out),
             self.stop.token(),
         )
         .await;

@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::{Component, PathBuf};
 use std::sync::Arc;
 
+use api::arguments::{self, RestoreArguments};
 use archive::filter::{Case, PatternList};
 use archive::restore::{
     Overwrite, RestoreOptions, RestoreProgress, RestoreSummary, Selection as Entries,
@@ -15,7 +16,6 @@ use repository::snapshot::{self, Snapshot, SnapshotFilter};
 use session::restore::{Choice, Selection};
 
 use super::{Engine, EngineError, choice, landing, work_token};
-use crate::arguments::RestoreArguments;
 use crate::stop::Stop;
 
 /// What all snapshots of one restore brought back.
@@ -191,7 +191,7 @@ impl Engine {
 
 fn options(
     selection: &Selection,
-    arguments: &RestoreArguments,
+    wanted: &RestoreArguments,
 ) -> Result<RestoreOptions, EngineError> {
     let list = |patterns: &[String]| {
         let words: Vec<OsString> = patterns.iter().map(OsString::from).collect();
@@ -207,20 +207,15 @@ fn options(
             ));
         }
     };
-    let overwrite = match arguments.overwrite.as_deref() {
-        None | Some("always") => Overwrite::Always,
-        Some("if-changed") => Overwrite::IfChanged,
-        Some("if-newer") => Overwrite::IfNewer,
-        Some("never") => Overwrite::Never,
-        Some(other) => {
-            return Err(EngineError::Arguments(format!(
-                "target.args: `--overwrite={other}` is unknown; known are always, if-changed, if-newer, never"
-            )));
-        }
+    let overwrite = match wanted.overwrite {
+        arguments::Overwrite::Always => Overwrite::Always,
+        arguments::Overwrite::IfChanged => Overwrite::IfChanged,
+        arguments::Overwrite::IfNewer => Overwrite::IfNewer,
+        arguments::Overwrite::Never => Overwrite::Never,
     };
-    let target = PathBuf::from(arguments.target.as_deref().unwrap_or("/"));
+    let target = PathBuf::from(wanted.target.as_deref().unwrap_or("/"));
     let is_root = target.components().all(|part| part == Component::RootDir);
-    if arguments.delete && is_root && !matches!(entries, Entries::Include(_)) {
+    if wanted.delete && is_root && !matches!(entries, Entries::Include(_)) {
         return Err(EngineError::Arguments(
             "target.args: `--delete` would remove everything else below `/`; name what may go in `include` of the rule, or a folder by `--target`".to_owned(),
         ));
@@ -229,9 +224,9 @@ fn options(
         target,
         selection: entries,
         overwrite,
-        delete: arguments.delete,
-        sparse: arguments.sparse,
-        verify: arguments.verify,
+        delete: wanted.delete,
+        sparse: wanted.sparse,
+        verify: wanted.verify,
         ..RestoreOptions::default()
     })
 }

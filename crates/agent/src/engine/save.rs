@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use api::arguments::BackupArguments;
 use archive::filter::{ExcludeOptions, Excludes, parse_size};
 use archive::parent::ParentChoice;
 use archive::save::{BackupOptions, BackupProgress, BackupSummary};
@@ -11,7 +12,6 @@ use archive::source::BackupSource;
 use repository::lock::LockKind;
 
 use super::{Engine, EngineError, work_token};
-use crate::arguments::BackupArguments;
 use crate::stop::Stop;
 
 /// What to save.

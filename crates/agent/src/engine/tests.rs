@@ -1,3 +1,4 @@
+use api::arguments::BackupArguments;
 use archive::save::NoProgress;
 use backend::{FileKind, HttpOptions, Meter};
 use repository::key::ScryptParams;
@@ -6,7 +7,6 @@ use testkit::{MemoryBackend, Scratch};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::arguments::BackupArguments;
 
 fn identity() -> Identity {
     Identity {

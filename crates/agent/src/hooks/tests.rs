@@ -20,6 +20,14 @@ async fn run(handler: &Handler, data: &HookData, deadline: Duration) -> Result<(
 
 const SOON: Duration = Duration::from_secs(10);
 
+#[test]
+fn a_hook_has_the_time_of_its_session_and_ten_minutes_at_least() {
+    let of = |text: &str| deadline(Some(text.parse().unwrap()));
+    assert_eq!(deadline(None), Duration::from_mins(10));
+    assert_eq!(of("30s"), Duration::from_mins(10));
+    assert_eq!(of("2h"), Duration::from_hours(2));
+}
+
 fn exec(words: &[&str]) -> Handler {
     let command = words.iter().map(|&word| word.to_owned()).collect();
     Handler {

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use crate::arguments::{self, ArgumentError};
 use crate::duration::GoDuration;
 use crate::problem::Problem;
 use crate::rules::hooks::check_backup_hooks;
@@ -23,6 +24,9 @@ pub fn check_backup_configuration(configuration: &BackupConfiguration) -> Vec<Pr
             .iter()
             .flat_map(|target| check_target("spec.target", target)),
     );
+    problems.extend(check_arguments(
+        arguments::backup(spec.target.as_ref()).err(),
+    ));
     problems.extend(check_retention_policy(
         "spec.retentionPolicy",
         &spec.retention_policy,
@@ -152,6 +156,12 @@ fn check_target(path: &str, target: &BackupTarget) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// What is wrong with the flags of a target.
+pub(super) fn check_arguments(errors: Option<Vec<ArgumentError>>) -> impl Iterator<Item = Problem> {
+    let errors = errors.into_iter().flatten();
+    errors.map(|error| Problem::new("spec.target.args", error.to_string()))
 }
 
 fn is_same_path(left: &str, right: &str) -> bool {

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
+use crate::arguments;
 use crate::problem::Problem;
-use crate::rules::backup::{check_repository_ref, check_time_out};
+use crate::rules::backup::{check_arguments, check_repository_ref, check_time_out};
 use crate::rules::hooks::check_restore_hooks;
 use crate::v1beta1::{RestoreSession, Rule};
 
@@ -29,6 +30,8 @@ pub fn check_restore_session(session: &RestoreSession) -> Vec<Problem> {
         .chain(with_paths("spec.rules", &spec.rules))
         .collect();
     problems.extend(check_rules(&rules));
+    let arguments = arguments::restore(spec.target.as_ref()).err();
+    problems.extend(check_arguments(arguments));
     problems
 }
 
@@ -52,6 +55,12 @@ fn check_rules(rules: &[(String, &Rule)]) -> Vec<Problem> {
             problems.push(
                 Problem::new(path, "a rule may have `snapshots` or `paths`, not both")
                     .with_fix("keep `snapshots` for certain snapshots, or `paths` for the latest ones of these paths"),
+            );
+        }
+        if !rule.include.is_empty() && !rule.exclude.is_empty() {
+            problems.push(
+                Problem::new(path, "a rule may have `include` or `exclude`, not both")
+                    .with_fix("keep `include` for what comes back, or `exclude` for what does not"),
             );
         }
         if rule.target_hosts.is_empty() {

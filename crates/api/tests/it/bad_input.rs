@@ -451,7 +451,10 @@ spec:
       snapshots: [abc]
       paths: [/x]
     - targetHosts: [b]
+      include: [/a]
+      exclude: [/a/b]
     - {}
+    args: [--delete=maybe]
 ";
     let found: Vec<String> = load(text)
         .problems
@@ -462,7 +465,9 @@ spec:
         "spec.rules: this is the old place of the rules",
         "spec.rules[0]: a second rule without `targetHosts`, after spec.target.rules[2]",
         "spec.target.rules[0]: a rule may have `snapshots` or `paths`, not both",
+        "spec.target.rules[1]: a rule may have `include` or `exclude`, not both",
         "spec.target.rules[1].targetHosts[0]: the host has a rule already, spec.target.rules[0] (got `b`)",
+        "spec.target.args: `--delete=maybe` is unknown; known are true and false",
     ];
     assert_eq!(found.len(), expected.len(), "{found:#?}");
     for (problem, text) in found.iter().zip(expected) {

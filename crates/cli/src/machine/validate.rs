@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use api::manifest::{AnyObject, Problem, load_manifests};
+use api::manifest::{Problem, load_manifests};
 use api::rules;
 use clap::Args;
 use serde_json::json;
@@ -59,9 +59,7 @@ pub fn check(context: &Context, paths: &[PathBuf]) -> Result<Option<Desired>, Fa
     let mut problems = std::mem::take(&mut outcome.problems);
     problems.extend(rules::check_set(&outcome));
     for manifest in outcome.objects.iter().chain(&outcome.flawed) {
-        let of_machine = rules::needs_cluster(&manifest.object)
-            .into_iter()
-            .chain(argument_problems(&manifest.object));
+        let of_machine = rules::needs_cluster(&manifest.object).into_iter();
         problems.extend(of_machine.map(|problem| manifest.locate(problem)));
     }
     let count = problems.iter().filter(|problem| problem.is_error()).count();
@@ -82,24 +80,6 @@ pub fn check(context: &Context, paths: &[PathBuf]) -> Result<Option<Desired>, Fa
             .error(&format!("{word}, nothing was started"), None);
     }
     Ok(None)
-}
-
-/// Flags in `args` that a session does not know.
-fn argument_problems(object: &AnyObject) -> Vec<Problem> {
-    let errors = match object {
-        AnyObject::BackupConfiguration(configuration) => {
-            agent::arguments::backup(configuration.spec.target.as_ref()).err()
-        }
-        AnyObject::RestoreSession(session) => {
-            agent::arguments::restore(session.spec.target.as_ref()).err()
-        }
-        _ => None,
-    };
-    let errors = errors.unwrap_or_default();
-    errors
-        .iter()
-        .map(|error| Problem::new("spec.target.args", error.to_string()))
-        .collect()
 }
 
 fn tell(context: &Context, problem: &Problem) {

@@ -1,6 +1,6 @@
 //! The `args` of a target: flags of restic's backup and restore that make sense in a session.
 
-use api::v1beta1::{BackupTarget, RestoreTarget};
+use crate::v1beta1::{BackupTarget, RestoreTarget};
 
 /// What the flags of a backup target ask for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub struct RestoreArguments {
     /// `--target`: another folder than where the files came from.
     pub target: Option<String>,
     /// `--overwrite`.
-    pub overwrite: Option<String>,
+    pub overwrite: Overwrite,
     /// `--delete`.
     pub delete: bool,
     /// `--sparse`.
@@ -48,27 +48,43 @@ pub struct RestoreArguments {
     pub verify: bool,
 }
 
+/// Which files of the target a restore writes over, as `--overwrite` says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Overwrite {
+    /// `always`.
+    #[default]
+    Always,
+    /// `if-changed`.
+    IfChanged,
+    /// `if-newer`.
+    IfNewer,
+    /// `never`.
+    Never,
+}
+
 /// A flag that a session cannot obey.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ArgumentError {
     /// The flag is not known here.
-    #[error("target.args: `{flag}` is not supported; known are {known}")]
+    #[error("`{flag}` is not supported; known are {known}")]
     Unknown {
         /// The flag.
         flag: String,
         /// What is known.
         known: &'static str,
     },
-    /// The flag is set or not.
-    #[error("target.args: `{flag}={value}` is unknown; known are true and false")]
-    NotBoolean {
+    /// The flag does not know the value.
+    #[error("`{flag}={value}` is unknown; known are {known}")]
+    Value {
         /// The flag.
         flag: String,
         /// What stands behind it.
         value: String,
+        /// What is known.
+        known: &'static str,
     },
     /// The flag needs a value.
-    #[error("target.args: `{flag}` needs a value, as `{flag}=VALUE`")]
+    #[error("`{flag}` needs a value, as `{flag}=VALUE`")]
     NoValue {
         /// The flag.
         flag: String,
@@ -110,7 +126,7 @@ pub fn restore(target: Option<&RestoreTarget>) -> Result<RestoreArguments, Vec<A
     read(words, RESTORE_FLAGS, |flag, value| {
         match flag {
             "--target" | "-t" => out.target = Some(value.text()?),
-            "--overwrite" => out.overwrite = Some(value.text()?),
+            "--overwrite" => out.overwrite = value.overwrite()?,
             "--delete" => out.delete = value.is_set()?,
             "--sparse" => out.sparse = value.is_set()?,
             "--verify" => out.verify = value.is_set()?,
@@ -135,10 +151,25 @@ impl FlagValue<'_> {
         match self.inline {
             None | Some("true") => Ok(true),
             Some("false") => Ok(false),
-            Some(value) => Err(ArgumentError::NotBoolean {
-                flag: self.flag.to_owned(),
-                value: value.to_owned(),
-            }),
+            Some(value) => Err(self.unknown(value, "true and false")),
+        }
+    }
+
+    fn overwrite(&mut self) -> Result<Overwrite, ArgumentError> {
+        match self.text()?.as_str() {
+            "always" => Ok(Overwrite::Always),
+            "if-changed" => Ok(Overwrite::IfChanged),
+            "if-newer" => Ok(Overwrite::IfNewer),
+            "never" => Ok(Overwrite::Never),
+            other => Err(self.unknown(other, "always, if-changed, if-newer and never")),
+        }
+    }
+
+    fn unknown(&self, value: &str, known: &'static str) -> ArgumentError {
+        ArgumentError::Value {
+            flag: self.flag.to_owned(),
+            value: value.to_owned(),
+            known,
         }
     }
 
@@ -225,6 +256,22 @@ mod tests {
         };
         let read = restore(Some(&target)).unwrap();
         assert!(!read.delete && read.sparse);
+    }
+
+    #[test]
+    fn what_is_written_over_is_one_of_four_words() {
+        let read = |word: &str| {
+            restore(Some(&RestoreTarget {
+                args: vec!["--overwrite".to_owned(), word.to_owned()],
+                ..Default::default()
+            }))
+        };
+        assert_eq!(read("if-newer").unwrap().overwrite, Overwrite::IfNewer);
+        let errors = read("maybe").unwrap_err();
+        assert_eq!(
+            errors[0].to_string(),
+            "`--overwrite=maybe` is unknown; known are always, if-changed, if-newer and never"
+        );
     }
 
     #[test]
