@@ -121,9 +121,6 @@ impl<'a> Watched<'a> {
         if missing == 0 {
             return self.judge_conclusion();
         }
-        if let Some(why) = self.lost_job(missing) {
-            return Judgement::Disrupted(why);
-        }
         let mut hosts: Vec<(String, Option<&HostProgress>)> = self
             .target
             .progress
@@ -142,11 +139,14 @@ impl<'a> Watched<'a> {
             hosts.push((format!("of the {}", target::describe(&reference)), None));
         }
         // Those that are gone for good end the session when nobody works on another one.
-        let (lost, open): (Vec<_>, Vec<_>) = hosts
-            .iter()
-            .partition(|(host, entry)| self.lost_host(host, *entry).is_some());
-        let judged = if open.is_empty() { lost } else { open };
-        let judgements = judged
+        let lost = |(host, entry): &(String, Option<&HostProgress>)| self.lost_host(host, *entry);
+        let open: Vec<_> = hosts.iter().filter(|host| lost(host).is_none()).collect();
+        if open.is_empty()
+            && let Some(why) = hosts.iter().find_map(lost)
+        {
+            return Judgement::Disrupted(why);
+        }
+        let judgements = open
             .iter()
             .map(|(host, entry)| self.judge_host(host, *entry));
         match first(judgements) {
@@ -166,9 +166,6 @@ impl<'a> Watched<'a> {
         if entry.is_none() && self.nobody_can_begin() {
             let why = format!("no Pod is left to work for host {host}");
             return Judgement::Disrupted(self.explained(why));
-        }
-        if let Some(why) = self.lost_host(host, entry) {
-            return Judgement::Disrupted(why);
         }
         let judgement = disruption::judge(
             host,
@@ -251,51 +248,35 @@ impl<'a> Watched<'a> {
         }
     }
 
-    /// A host that has not reported and whose Job has ended or is gone: a Job is not tried again.
-    fn lost_job(&self, missing: usize) -> Option<String> {
-        if !self.is_job {
-            return None;
-        }
-        let open = self
-            .case
-            .seen
-            .jobs
-            .iter()
-            .filter(|job| host_of(job).is_some_and(|host| !self.has_reported(&host)));
-        let ended = open.clone().find(|job| is_over(job));
-        if let Some(job) = ended {
-            return Some(why_over(job, &self.case.seen.pods));
-        }
-        let (refusals, now) = (&self.case.seen.refusals, self.case.now);
-        if let Some(why) = open.clone().find_map(|job| refused(job, refusals, now)) {
-            return Some(why);
-        }
-        let session = self.case.session.name_any();
-        (open.count() < missing).then(|| {
-            let gone = (0..self.total())
-                .map(|number| names::backup_job(&session, number))
-                .find(|name| {
-                    !self
-                        .case
-                        .seen
-                        .jobs
-                        .iter()
-                        .any(|job| job.name_any() == *name)
-                });
-            format!(
-                "the Job {} was deleted before its host had reported",
-                gone.unwrap_or_default()
-            )
-        })
-    }
-
-    /// Why a host of a workload is waited for in vain.
+    /// Why a host that has not reported is waited for in vain.
     fn lost_host(&self, host: &str, entry: Option<&HostProgress>) -> Option<String> {
+        if self.is_job {
+            return self.lost_job(host);
+        }
         let workload = self.without(host)?;
         let is_gone = entry.is_none_or(|entry| self.state(entry) == PodState::Gone);
         is_gone.then(|| {
             format!("the {workload} was scaled down while the session ran, and host {host} has no Pod any more; the next session goes without it")
         })
+    }
+
+    /// Why the Job of a host will not report: it has ended, gets no Pod or is gone. It is not tried again.
+    fn lost_job(&self, host: &str) -> Option<String> {
+        let seen = self.case.seen;
+        let mut jobs = seen.jobs.iter();
+        match jobs.find(|job| host_of(job).as_deref() == Some(host)) {
+            Some(job) if is_over(job) => Some(why_over(job, &seen.pods)),
+            Some(job) => refused(job, &seen.refusals, self.case.now),
+            None => {
+                let session = self.case.session.name_any();
+                let is_there = |name: &String| seen.jobs.iter().any(|it| it.name_any() == *name);
+                let mut names = (0..self.total()).map(|number| names::backup_job(&session, number));
+                Some(format!(
+                    "the Job {} was deleted before its host had reported",
+                    names.find(|name| !is_there(name)).unwrap_or_default()
+                ))
+            }
+        }
     }
 
     fn has_many_hosts(&self) -> bool {

@@ -306,30 +306,7 @@ fn what_has_no_pods_is_skipped_and_what_is_not_there_fails() {
 #[test]
 fn jobs_of_a_workload_of_many_hosts_get_a_lease_for_their_turns() {
     let new = session("home-1", 0, &json!({}));
-    let changes = json!({ "spec": {
-        "task": { "name": "pvc-backup" },
-        "target": { "ref": { "kind": "StatefulSet" } },
-    } });
-    let live = json!({
-        "apiVersion": "apps/v1", "kind": "StatefulSet",
-        "metadata": { "name": "web", "uid": "w" },
-        "spec": {
-            "replicas": 2,
-            "template": { "spec": { "containers": [{ "name": "app" }] } },
-            "volumeClaimTemplates": [{ "metadata": { "name": "data" } }],
-        },
-    });
-    let claim = |number: u32| {
-        let name = format!("data-web-{number}");
-        let claim =
-            json!({ "metadata": { "name": name }, "spec": { "accessModes": ["ReadWriteOnce"] } });
-        serde_json::from_value(claim).unwrap()
-    };
-    let seen = Observation {
-        target: Target::Workload(Box::new(Workload::read(&live).unwrap())),
-        claims: vec![claim(0), claim(1)],
-        ..seen(Some(configuration(&changes)))
-    };
+    let seen = hosts::by_jobs();
     let preparation = decide(&new, &seen, 1).preparation.unwrap();
     assert_eq!(preparation.jobs.len(), 2);
     let lease = preparation.lease.unwrap().name_any();

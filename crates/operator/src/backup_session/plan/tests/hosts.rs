@@ -28,6 +28,31 @@ fn of_set(count: i32) -> Observation {
     }
 }
 
+/// Two replicas with a claim each, which are backed up by Jobs.
+pub fn by_jobs() -> Observation {
+    let changes = json!({ "spec": {
+        "task": { "name": "pvc-backup" }, "target": { "ref": { "kind": "StatefulSet" } },
+    } });
+    let live = json!({
+        "apiVersion": "apps/v1", "kind": "StatefulSet",
+        "metadata": { "name": "web", "uid": "w" },
+        "spec": {
+            "replicas": 2,
+            "template": { "spec": { "containers": [{ "name": "app" }] } },
+            "volumeClaimTemplates": [{ "metadata": { "name": "data" } }],
+        },
+    });
+    let claims = json!([
+        { "metadata": { "name": "data-web-0" }, "spec": { "accessModes": ["ReadWriteOnce"] } },
+        { "metadata": { "name": "data-web-1" }, "spec": { "accessModes": ["ReadWriteOnce"] } },
+    ]);
+    Observation {
+        target: Target::Workload(Box::new(Workload::read(&live).unwrap())),
+        claims: serde_json::from_value(claims).unwrap(),
+        ..super::seen(Some(configuration(&changes)))
+    }
+}
+
 fn reported(hosts: &[&str]) -> Value {
     let stats = hosts.iter();
     let stats = stats.map(|host| json!({ "hostname": host, "phase": "Succeeded" }));
@@ -69,4 +94,29 @@ fn a_replica_that_is_scaled_away_ends_the_session_when_the_others_are_done() {
     assert_eq!(waits.status, None, "its Pod may come");
     let limit = Again::at(Some(at(55)), at(40));
     assert_eq!(waits.again, limit);
+}
+
+#[test]
+fn a_job_that_is_lost_ends_the_session_when_the_others_are_done() {
+    let new = session("home-1", 0, &json!({}));
+    let mut seen = by_jobs();
+    let started = decide(&new, &seen, 0);
+    let mut jobs = started.preparation.as_ref().unwrap().jobs.clone();
+    assert_eq!(jobs.len(), 2);
+    seen.jobs = vec![jobs.remove(1)];
+    let running = after(&new, &started, &json!({}));
+    assert_eq!(decide(&running, &seen, 30).status, None, "host-1 may work");
+    let one = changed(&running, &reported(&["host-1"]));
+    let over = decide(&one, &seen, 40);
+    assert_eq!(phase_of(&over), Phase::Failed);
+    let said = end(&one, &over);
+    assert!(
+        said.contains("Job stash-backup-home-1-0 was deleted"),
+        "{said}"
+    );
+    let neither = Observation {
+        jobs: Vec::new(),
+        ..seen
+    };
+    assert_eq!(phase_of(&decide(&running, &neither, 40)), Phase::Failed);
 }
