@@ -107,3 +107,40 @@ fn a_session_waits_for_the_replicas_it_began_with_and_for_no_others() {
     let restore = scene.stage.get("restoresession/back");
     assert_eq!(restore["status"]["hosts"], json!(both));
 }
+
+#[test]
+fn what_other_jobs_back_up_is_kept_when_one_is_deleted() {
+    let Some(scene) = Scene::new("lost-job") else {
+        return;
+    };
+    stateful_set(&scene, 2);
+    scene.configure(&json!({ "task": { "name": "pvc-backup" }, "target": {
+        "ref": reference("apps/v1", "StatefulSet", "web"), "volumeMounts": mounts(),
+        "paths": ["/data"],
+    } }));
+    start_long(&scene, 2, "home-1");
+    let at_work = |session: &Value| {
+        let progress = &session["status"]["targets"][0]["progress"];
+        let mut entries = progress.as_array().into_iter().flatten();
+        let works = |it: &&Value| it["bytesDone"].as_i64().unwrap_or(0) > 0;
+        entries.find(works).map(|it| it["hostname"].clone())
+    };
+    let working = at_work(&scene.session("home-1")).unwrap();
+    let idle = usize::from(working == "host-0");
+    let job = format!("stash-backup-home-1-{idle}");
+    scene.stage.kubectl(&["delete", "job", &job]);
+    let session = end(&scene, 2, "home-1");
+    assert_eq!(session["status"]["phase"], "Failed", "{session:#}");
+    let target = &session["status"]["targets"][0];
+    assert_eq!(target["stats"][0]["hostname"], working, "{session:#}");
+    assert_eq!(target["stats"][0]["phase"], "Succeeded", "{session:#}");
+    let disrupted = target["conditions"].to_string();
+    assert!(
+        disrupted.contains(&format!("{job} was deleted")),
+        "{session:#}"
+    );
+    assert_eq!(scene.snapshots()[0]["hostname"], working);
+
+    let session = scene.back_up("home-2");
+    assert_eq!(hosts(&session, "stats"), ["host-0", "host-1"]);
+}
