@@ -120,3 +120,14 @@ fn a_job_that_is_lost_ends_the_session_when_the_others_are_done() {
     };
     assert_eq!(phase_of(&decide(&running, &neither, 40)), Phase::Failed);
 }
+
+#[test]
+fn hosts_that_have_all_reported_wait_for_whoever_concludes_the_session() {
+    let new = session("home-1", 0, &json!({}));
+    let seen = of_set(2);
+    let started = decide(&new, &seen, 0);
+    let both = after(&new, &started, &reported(&["host-0", "host-1"]));
+    assert_eq!(phase_of(&decide(&both, &seen, 30)), Phase::Running);
+    let over = decide(&both, &seen, 600);
+    assert_eq!(phase_of(&over), Phase::Failed, "nobody came");
+}
