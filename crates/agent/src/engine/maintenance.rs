@@ -200,3 +200,33 @@ fn forget_policy(policy: &RetentionPolicy) -> ForgetPolicy {
         ..ForgetPolicy::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_count_of_a_policy_keeps_its_meaning() {
+        let policy = RetentionPolicy {
+            keep_last: 1,
+            keep_hourly: 2,
+            keep_daily: 3,
+            keep_weekly: 4,
+            keep_monthly: 5,
+            keep_yearly: 6,
+            keep_tags: vec!["a,b".to_owned(), "c".to_owned()],
+            ..RetentionPolicy::default()
+        };
+        let expected = ForgetPolicy {
+            last: 1,
+            hourly: 2,
+            daily: 3,
+            weekly: 4,
+            monthly: 5,
+            yearly: 6,
+            tags: vec![vec!["a".to_owned(), "b".to_owned()], vec!["c".to_owned()]],
+            ..ForgetPolicy::default()
+        };
+        assert_eq!(forget_policy(&policy), expected);
+    }
+}

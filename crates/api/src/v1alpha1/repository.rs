@@ -54,8 +54,11 @@ pub struct UsagePolicy {
 }
 
 /// The namespaces that may use a Repository.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.from) || self.from != 'Selector' || has(self.selector)")
+    .message("from is Selector, so that selector is required: without one no namespace is allowed")
+    .field_path(".selector"))]
 pub struct AllowedNamespaces {
     /// `All`, `Selector` or `Same`; the Repository's own namespace when absent.
     #[serde(default = "same_namespace")]

@@ -1,5 +1,6 @@
 //! The main job without a cluster: `stash run`, `get`, `describe`, `trigger`, `validate`, judged by real restic.
 
+mod closing;
 mod sources;
 
 use std::os::unix::fs::PermissionsExt;

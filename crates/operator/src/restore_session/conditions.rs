@@ -50,6 +50,44 @@ pub fn problems(restore: &RestoreSession) -> Vec<Problem> {
     problems
 }
 
+/// What stops nothing, and fields that are set and change nothing here.
+fn warnings(restore: &RestoreSession) -> Vec<Problem> {
+    let spec = &restore.spec;
+    let target = spec.target.clone().unwrap_or_default();
+    let way = way(restore).ok();
+    let settings = spec.runtime_settings.clone().unwrap_or_default();
+    let settings = settings.container.unwrap_or_default();
+    let has_params = spec
+        .task
+        .as_ref()
+        .is_some_and(|task| !task.params.is_empty());
+    let is_init = way == Some(Way::Init);
+    let has_probes = settings.liveness_probe.is_some()
+        || settings.readiness_probe.is_some()
+        || settings.lifecycle.is_some();
+    let fields = [
+        ("spec.task.params", has_params),
+        (
+            "spec.target.replicas",
+            target.replicas.is_some() && target.volume_claim_templates.is_empty(),
+        ),
+        (
+            "spec.interimVolumeTemplate",
+            is_init && spec.interim_volume_template.is_some(),
+        ),
+        (
+            "spec.runtimeSettings.container (livenessProbe, readinessProbe, lifecycle)",
+            has_probes,
+        ),
+    ];
+    let set = fields.into_iter().filter(|(_, is_set)| *is_set);
+    let unused = set.map(|(path, _)| Problem::new(path, "has no effect here").as_warning());
+    let mut warnings = check_restore_session(restore);
+    warnings.retain(|problem| !problem.is_error());
+    warnings.extend(unused);
+    warnings
+}
+
 /// Sets the conditions about what is needed.
 pub fn set(
     restore: &RestoreSession,
@@ -58,6 +96,7 @@ pub fn set(
     now: Timestamp,
 ) {
     let mut problems = problems(restore);
+    problems.extend(warnings(restore));
     problems.extend(of_repository(seen.repository.as_deref()));
     if !seen.is_allowed {
         let namespace = restore.namespace().unwrap_or_default();

@@ -2,11 +2,12 @@
 //! definition.
 
 use api::problem::Problem;
-use api::v1beta1::{BackupConfiguration, RepositoryRef, RestoreSession, TargetRef};
+use api::rules::check_restore_session;
+use api::v1beta1::{BackupConfiguration, RepositoryRef, RestoreSession, TargetRef, TaskRef};
 use futures::FutureExt;
 use kube_client::core::admission::{AdmissionResponse, Operation};
 use serde::de::DeserializeOwned;
-use session::model::{PVC_BACKUP_TASK, target_model};
+use session::model::{CLAIM_KIND, PVC_BACKUP_TASK, WORKLOAD_KINDS, target_model};
 
 use crate::backup_configuration::{is_allowed, not_allowed, repository_place};
 use crate::failure::chain;
@@ -37,7 +38,7 @@ async fn backup(request: &Request, answering: &Answering) -> Option<Problem> {
     let namespace = request.namespace.clone().unwrap_or_default();
     let target = new.spec.target.as_ref();
     let reference = target.and_then(|target| target.reference.as_ref());
-    match foreign_target(reference, &namespace) {
+    match foreign_target(reference, new.spec.task.as_ref(), &namespace) {
         Some(problem) => Some(problem),
         None => usage(&new.spec.repository, &namespace, answering).await,
     }
@@ -52,10 +53,18 @@ async fn restore(request: &Request, answering: &Answering) -> Option<Problem> {
     let namespace = request.namespace.clone().unwrap_or_default();
     let target = new.spec.target.as_ref();
     let reference = target.and_then(|target| target.reference.as_ref());
-    match foreign_target(reference, &namespace) {
+    let problem = foreign_target(reference, new.spec.task.as_ref(), &namespace);
+    match problem.or_else(|| contradiction(&new)) {
         Some(problem) => Some(problem),
         None => usage(&new.spec.repository, &namespace, answering).await,
     }
+}
+
+/// Rules that contradict each other in a way that the definition cannot see, such as two for one host: once the object
+/// is there they cannot be put right any more.
+fn contradiction(restore: &RestoreSession) -> Option<Problem> {
+    let mut problems = check_restore_session(restore).into_iter();
+    problems.find(|it| it.is_error() && it.path.contains(".rules["))
 }
 
 /// An object that cannot be read is judged by its definition, not here.
@@ -64,8 +73,21 @@ fn typed<K: DeserializeOwned>(object: &kube_client::core::DynamicObject) -> Opti
     serde_json::from_value(value).ok()
 }
 
-fn foreign_target(reference: Option<&TargetRef>, namespace: &str) -> Option<Problem> {
-    target_model(reference?, "", PVC_BACKUP_TASK, namespace)
+/// Only what would have to be mounted is refused in another namespace. What the published system reaches otherwise is
+/// accepted; the controller says in a condition that it is not acted on yet.
+fn foreign_target(
+    reference: Option<&TargetRef>,
+    task: Option<&TaskRef>,
+    namespace: &str,
+) -> Option<Problem> {
+    let reference = reference?;
+    let task = task.map_or("", |task| task.name.as_str());
+    let kind = reference.kind.as_str();
+    let is_mounted = kind == CLAIM_KIND || task.is_empty() && WORKLOAD_KINDS.contains(&kind);
+    if !is_mounted || task.starts_with("kubedump") {
+        return None;
+    }
+    target_model(reference, "", PVC_BACKUP_TASK, namespace)
         .err()
         .filter(|problem| problem.path == NAMESPACE_FIELD)
 }

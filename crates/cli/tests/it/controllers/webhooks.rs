@@ -39,6 +39,18 @@ fn webhooks_inject_at_once_and_refuse_what_other_objects_forbid() {
             .kubectl_with_input(&arguments, elsewhere.to_string().as_bytes());
         refused.code != 0 && refused.stderr.contains("spec.target.ref.namespace")
     });
+    // What is not mounted may lie elsewhere, as in manifests for databases.
+    let mut managed = elsewhere.clone();
+    managed["spec"]["task"] = json!({ "name": "postgres-backup-14.0" });
+    managed["spec"]["target"]["ref"] = json!({
+        "apiVersion": "appcatalog.appscode.com/v1alpha1", "kind": "AppBinding",
+        "name": "db", "namespace": "default",
+    });
+    let arguments = ["create", "--dry-run=server", "-n", stage.name(), "-f", "-"];
+    stage
+        .cluster()
+        .kubectl_with_input(&arguments, managed.to_string().as_bytes())
+        .succeed("a target elsewhere that is not mounted");
     // Dry runs reach webhooks and no controller: the sidecar is the webhook's.
     let object = workload("apps/v1", "Deployment", stage.cluster().busybox()).to_string();
     let arguments = [
@@ -127,7 +139,7 @@ fn refuses_while_it_runs(stage: &mut Stage) {
 }
 
 /// What the webhooks refuse in another namespace than the stage's, with words of the reason.
-fn forbidden(stage: &Stage) -> [(Value, &'static str); 3] {
+fn forbidden(stage: &Stage) -> [(Value, &'static str); 4] {
     let far = json!({ "repository": { "name": "repo", "namespace": stage.name() } });
     let mut elsewhere = configuration("elsewhere", "apps/v1", "Deployment", &json!({}));
     elsewhere["spec"]["target"]["ref"]["namespace"] = json!(stage.name());
@@ -141,10 +153,16 @@ fn forbidden(stage: &Stage) -> [(Value, &'static str); 3] {
                 "volumeMounts": [{ "name": "data", "mountPath": "/data" }] },
         },
     });
+    let mut twice = restore.clone();
+    twice["metadata"]["name"] = json!("twice");
+    twice["spec"]["repository"] = json!({ "name": "own" });
+    let of_host = json!({ "targetHosts": ["host-0"], "paths": ["/data"] });
+    twice["spec"]["target"]["rules"] = json!([of_host, of_host]);
     [
         (elsewhere, "spec.target.ref.namespace"),
         (foreign, "usage policy"),
         (restore, "usage policy"),
+        (twice, "the host has a rule already"),
     ]
 }
 

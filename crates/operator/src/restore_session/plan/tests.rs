@@ -240,6 +240,33 @@ fn what_is_missing_or_wrong_is_said_and_heals() {
 }
 
 #[test]
+fn fields_without_effect_are_named_and_stop_nothing() {
+    let more = json!({ "spec": {
+        "task": { "params": [{ "name": "a", "value": "b" }] },
+        "interimVolumeTemplate": { "spec": {} },
+        "runtimeSettings": { "container": { "lifecycle": {} } },
+        "target": { "replicas": 3 },
+        "rules": [{ "paths": ["/old"] }],
+    } });
+    let ready = decide(&restore(&more), &seen(), 1);
+    assert_ne!(phase_of(&ready), Phase::Invalid);
+    let told = message(&ready, types::VALIDATION_PASSED);
+    let lifecycle = "lifecycle): has no effect here";
+    for field in ["task.params", "target.replicas", "interimVolumeTemplate"] {
+        assert!(
+            told.contains(&format!("spec.{field}: has no effect here")),
+            "{told}"
+        );
+    }
+    assert!(
+        told.contains(lifecycle) && told.contains("the old place"),
+        "{told}"
+    );
+    let plain = decide(&restore(&json!({})), &seen(), 1);
+    assert!(!message(&plain, types::VALIDATION_PASSED).contains("no effect"));
+}
+
+#[test]
 fn two_restores_of_one_workload_do_not_run_at_once() {
     let mut seen = seen();
     let other = Invoker {
