@@ -43,14 +43,31 @@ pub(super) fn of_each_path(
     Ok(latest)
 }
 
-/// The newest that holds a path.
-pub(super) fn of_path(
+/// The newest that holds each path. Where it is known whose data is wanted, that is judged once for all paths: what one
+/// source lacks is not taken from another.
+pub(super) fn of_paths(
     all: &[Found],
     selection: &Selection,
-    path: &str,
-) -> Result<Found, EngineError> {
-    let with_path = all.iter();
-    let with_path = with_path.filter(|(_, snapshot)| snapshot.paths.iter().any(|it| it == path));
+    paths: &[String],
+) -> Result<Vec<Found>, EngineError> {
+    let is_wanted = |found: &&Found| paths.iter().any(|path| holds(found, path));
+    let mut wanted: Vec<Found> = all.iter().filter(is_wanted).cloned().collect();
+    if selection.target.is_some() {
+        wanted = of_one_source(wanted, selection)?;
+    }
+    paths
+        .iter()
+        .map(|path| of_path(&wanted, selection, path))
+        .collect()
+}
+
+fn holds((_, snapshot): &Found, path: &str) -> bool {
+    snapshot.paths.iter().any(|it| it == path)
+}
+
+/// The newest that holds a path.
+fn of_path(all: &[Found], selection: &Selection, path: &str) -> Result<Found, EngineError> {
+    let with_path = all.iter().filter(|found| holds(found, path));
     let mut with_path = of_one_source(with_path.cloned().collect(), selection)?;
     with_path.pop().ok_or_else(|| none(selection, Some(path)))
 }
@@ -166,5 +183,16 @@ mod tests {
         assert_eq!(age("latest~3"), Some(3));
         assert_eq!(age("1a2b3c4d"), None);
         assert_eq!(age("latest-x"), None);
+    }
+
+    #[test]
+    fn what_one_source_lacks_is_not_taken_from_another() {
+        let all = all(&[("/a", WEB), ("/b", DB), ("/a", DB)]);
+        let paths = ["/a".to_owned(), "/b".to_owned()];
+        let web = selection(Some("stash-target=deployment/n/web"));
+        assert!(of_paths(&all, &web, &paths).is_err());
+        assert_eq!(chosen(&all, of_paths(&all, &web, &paths[..1])), [0]);
+        let db = selection(Some("stash-target=deployment/n/db"));
+        assert_eq!(chosen(&all, of_paths(&all, &db, &paths)), [2, 1]);
     }
 }

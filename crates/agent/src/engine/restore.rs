@@ -165,10 +165,7 @@ impl Engine {
             }
             Choice::LatestOfPaths(paths) => {
                 let all = self.snapshots_of(&of_host).await?;
-                paths
-                    .iter()
-                    .map(|path| choice::of_path(&all, selection, path))
-                    .collect()
+                choice::of_paths(&all, selection, paths)
             }
             Choice::LatestOfEachPath => {
                 let all = self.snapshots_of(&of_host).await?;
