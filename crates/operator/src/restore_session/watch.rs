@@ -3,6 +3,7 @@
 use api::conditions::{
     Condition, ConditionStatus, condition_type as types, find_condition, reason, set_condition,
 };
+use api::k8s_openapi::api::batch::v1::Job;
 use api::v1beta1::{HostProgress, HostRestorePhase, HostRestoreStats, RestoreSessionStatus};
 use jiff::Timestamp;
 use kube_client::ResourceExt;
@@ -12,7 +13,8 @@ use session::work::has_all_restored as has_all;
 
 use crate::controller::Again;
 use crate::job::state::{
-    host_of, is_over, last_report, look_at, refused, state, while_fresh, why_over, why_waiting,
+    host_of, is_over, last_report, look_at, refused, state, unended, while_fresh, why_over,
+    why_waiting,
 };
 use crate::reading::Target;
 use crate::restore_session::plan::{Case, Plan, Way, go_on};
@@ -23,6 +25,12 @@ pub fn watch(case: &Case<'_>, mut status: RestoreSessionStatus) -> Plan {
         return conclude(case, status, Again::OnChange);
     }
     let (given_up, next) = judge(case, &status);
+    // A Job that begins after all would write over what has been done since.
+    let is_given_up = |job: &&Job| {
+        let host = host_of(job);
+        given_up.iter().any(|(it, _)| Some(it) == host.as_ref())
+    };
+    let jobs: Vec<Job> = case.seen.jobs.iter().filter(is_given_up).cloned().collect();
     for (host, why) in given_up {
         status.stats.push(HostRestoreStats {
             hostname: host,
@@ -31,7 +39,10 @@ pub fn watch(case: &Case<'_>, mut status: RestoreSessionStatus) -> Plan {
             error: Some(why),
         });
     }
-    conclude(case, status, Again::at(next, case.now))
+    Plan {
+        ended_jobs: unended(&jobs),
+        ..conclude(case, status, Again::at(next, case.now))
+    }
 }
 
 /// Whether every host has its data.
@@ -148,8 +159,7 @@ fn judge_host(
 ) -> Judgement {
     let is_init = case.way == Way::Init;
     if !is_init {
-        let of_host =
-            |it: &&api::k8s_openapi::api::batch::v1::Job| host_of(it).as_deref() == Some(host);
+        let of_host = |it: &&Job| host_of(it).as_deref() == Some(host);
         match case.seen.jobs.iter().find(of_host) {
             Some(job) if is_over(job) => {
                 return Judgement::Disrupted(why_over(job, &case.seen.pods));
