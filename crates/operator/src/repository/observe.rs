@@ -128,7 +128,8 @@ fn references(stores: &Stores, repository: &Repository) -> Vec<TypedObjectRefere
     all
 }
 
-/// Other Repositories at the same place that stay, and invokers of which our copies do not know yet.
+/// Other Repositories at the same place that stay or are used while they wait to go, and invokers of which our copies do
+/// not know yet.
 async fn needed_by(
     repository: &Repository,
     context: &Context,
@@ -136,10 +137,16 @@ async fn needed_by(
     let repositories = list::<Repository>(context).await?;
     let configurations = list::<BackupConfiguration>(context).await?;
     let restores = list::<RestoreSession>(context).await?;
+    let is_used = |other: &Repository| {
+        let mut backups = configurations.iter();
+        let mut back = restores.iter();
+        backups.any(|it| uses(it, &it.spec.repository, other))
+            || back.any(|it| uses(it, &it.spec.repository, other))
+    };
     let of_repositories = repositories.iter().filter(|it| {
         it.metadata.uid != repository.metadata.uid
-            && it.metadata.deletion_timestamp.is_none()
             && place::is_same(it, repository)
+            && (it.metadata.deletion_timestamp.is_none() || is_used(it))
     });
     let of_configurations = configurations
         .iter()

@@ -59,7 +59,16 @@ fn host(address: &str) -> String {
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
     let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
     let path = path.trim_matches('/');
-    format!("{}/{path}", host.to_lowercase())
+    let host = host.to_lowercase();
+    // The ports of http and https; one bucket has its name in every region of Amazon.
+    let host = host.strip_suffix(":80").unwrap_or(&host);
+    let host = host.strip_suffix(":443").unwrap_or(host);
+    let host = if host.ends_with(".amazonaws.com") {
+        "amazonaws.com"
+    } else {
+        host
+    };
+    format!("{host}/{path}")
 }
 
 #[cfg(test)]
@@ -88,6 +97,15 @@ mod tests {
         assert!(same(&one, &s3("minio:9000/", "/of/home/")));
         assert!(!same(&one, &s3("minio:9000", "of/home-2")));
         assert!(!same(&one, &s3("other:9000", "of/home")));
+        let amazon = s3("s3.amazonaws.com", "of/home");
+        assert!(same(
+            &amazon,
+            &s3("https://s3.eu-west-1.amazonaws.com:443", "of/home")
+        ));
+        assert!(!same(
+            &amazon,
+            &s3("s3.cn-north-1.amazonaws.com.cn", "of/home")
+        ));
         let rest = |url: &str| json!({ "rest": { "url": url } });
         let one = rest("https://user:word@Store:8000/home/");
         assert!(same(&one, &rest("http://store:8000/home")));
