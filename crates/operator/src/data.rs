@@ -5,12 +5,15 @@ use std::collections::BTreeSet;
 
 use api::conditions::{Condition, condition_type as types, find_condition};
 use api::k8s_openapi::api::core::v1::VolumeMount;
-use api::v1beta1::{BackupConfiguration, BackupSession, RestoreSession, TargetRef};
+use api::v1beta1::{
+    BackupConfiguration, BackupSession, HostRestorePhase, RestorePhase, RestoreSession, TargetRef,
+};
 use kube_client::ResourceExt;
 use session::model::CLAIM_KIND;
 
 use crate::context::Context;
 use crate::failure::ReconcileError;
+use crate::inject::Invoker;
 use crate::job;
 use crate::reading::{self, Target};
 use crate::restore_session::{Way, has_ended, way};
@@ -130,11 +133,40 @@ fn is_let_in(restore: &RestoreSession) -> bool {
 
 /// Without Pods an init container does nothing, and waits again when there are some.
 fn works(restore: &RestoreSession, target: &Target) -> bool {
+    if !is_tried_again(restore, target) {
+        return false;
+    }
     let has_begun = restore
         .status
         .as_ref()
         .is_some_and(|it| it.total_hosts.is_some());
     has_begun || matches!(target, Target::Workload(workload) if workload.total_hosts() > 0)
+}
+
+/// Whether a restore that failed is tried again: by the init container that the workload has, for a host that it still
+/// has. One that has its data is not, even if the hook after it failed.
+fn is_tried_again(restore: &RestoreSession, target: &Target) -> bool {
+    let status = restore.status.clone().unwrap_or_default();
+    let has_failed = matches!(
+        status.phase,
+        Some(RestorePhase::Failed | RestorePhase::Unknown)
+    );
+    let (true, Target::Workload(workload)) = (has_failed, target) else {
+        return true;
+    };
+    let alias = restore.spec.target.as_ref();
+    let alias = alias.and_then(|target| target.alias.as_deref());
+    let stay = match workload.kind.as_str() {
+        "StatefulSet" => workload.hosts(alias, &[]),
+        _ => status.hosts.clone(),
+    };
+    let has_data = |host: &String| {
+        let mut stats = status.stats.iter();
+        stats.any(|it| it.hostname == *host && it.phase == Some(HostRestorePhase::Succeeded))
+    };
+    let mut hosts = status.hosts.iter().filter(|host| stay.contains(host));
+    let lacks_data = status.hosts.is_empty() || hosts.any(|host| !has_data(host));
+    workload.init == Some(Invoker::of(restore)) && lacks_data
 }
 
 /// The backup that is at work on this data.
@@ -314,5 +346,37 @@ mod tests {
         assert!(!may_work(&claim));
         claim.status.as_mut().unwrap().total_hosts = Some(1);
         assert!(may_work(&claim) && works(&claim, &Target::NotAsked));
+    }
+
+    #[test]
+    fn a_restore_that_failed_counts_while_its_container_tries_again() {
+        let mut back = restore(&json!({
+            "ref": { "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db" },
+        }));
+        let of = |invoker: &RestoreSession| {
+            let Target::Workload(mut live) = workload("StatefulSet", "db", "files") else {
+                panic!("no workload");
+            };
+            live.init = Some(Invoker::of(invoker));
+            Target::Workload(live)
+        };
+        let status = json!({
+            "phase": "Failed", "totalHosts": 3, "hosts": ["host-0", "host-1", "host-7"],
+            "stats": [
+                { "hostname": "host-0", "phase": "Succeeded" },
+                { "hostname": "host-1", "phase": "Failed" },
+                { "hostname": "host-7", "phase": "Failed" },
+            ],
+        });
+        back.status = Some(serde_json::from_value(status).unwrap());
+        let live = of(&back);
+        assert!(works(&back, &live) && works(&back, &Target::Missing));
+        let mut other = back.clone();
+        other.metadata.name = Some("another".to_owned());
+        assert!(!works(&back, &of(&other)), "another has the workload");
+        // The host that is left has been scaled away.
+        let stats = &mut back.status.as_mut().unwrap().stats;
+        stats[1].phase = Some(HostRestorePhase::Succeeded);
+        assert!(!works(&back, &live));
     }
 }
