@@ -78,9 +78,11 @@ fn injected(request: &Request, before: &Value, answering: &Answering) -> Result<
         None => Ok(Wanted::AsItIs),
         Some(claim) => workload::wanted_sidecar(&whole, claim, stores, image),
     };
-    let init = match restore_claims(stores, &key).first() {
-        None => Ok(Wanted::AsItIs),
-        Some(claim) => workload::wanted_restore(&whole, claim, stores, image),
+    let init = match workload::wanted_restore(&whole, &restore_claims(stores, &key), stores, image)
+    {
+        // Taken out by the controller alone, which asks first.
+        Ok(Wanted::Absent) => Ok(Wanted::AsItIs),
+        wanted => wanted,
     };
     let result = match (sidecar, init) {
         (Ok(sidecar), Ok(init)) => inject::inject(before, &sidecar, &init, image),

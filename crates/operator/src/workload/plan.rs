@@ -129,10 +129,7 @@ pub fn plan(
         None => Ok(Wanted::Absent),
         Some(claim) => wanted_sidecar(live, claim, stores, image),
     };
-    let init = match restore.first() {
-        None => Ok(Wanted::Absent),
-        Some(claim) => wanted_restore(live, claim, stores, image),
-    };
+    let init = wanted_restore(live, restore, stores, image);
     let backup = backup.first().map(|claim| Invoker::of(claim.as_ref()));
     let restore = restore.first().map(|claim| Invoker::of(claim.as_ref()));
     let (sidecar, sidecar_error) = split(sidecar);
@@ -229,15 +226,18 @@ fn is_ready(configuration: &BackupConfiguration) -> bool {
     })
 }
 
-/// What a RestoreSession that has a workload wants in it. A restore that is over brings nothing new: the init
+/// What the RestoreSessions of a workload want in it; the first of them has it. A restore that is over brings nothing new: the init
 /// container stays where it is until its RestoreSession goes, and lets Pods pass. One of another RestoreSession, which
 /// has gone, goes even though this one stays.
 pub fn wanted_restore(
     live: &Value,
-    restore: &RestoreSession,
+    claims: &[Arc<RestoreSession>],
     stores: &Stores,
     image: &ImageOptions,
 ) -> Result<Wanted, InjectError> {
+    let Some(restore) = claims.first() else {
+        return Ok(Wanted::Absent);
+    };
     let status = restore.status.clone().unwrap_or_default();
     let is_over = status.phase.is_some_and(is_final_restore);
     let has = |type_| find_condition(&status.conditions, type_).is_some_and(Condition::is_true);
@@ -251,14 +251,15 @@ pub fn wanted_restore(
             inject::init_container(live, restore, &repository, image)
                 .map(|part| Wanted::Present(Box::new(part)))
         }
-        _ if is_over && has_of_another(live, restore) => Ok(Wanted::Absent),
+        _ if is_over && has_of_nobody(live, claims) => Ok(Wanted::Absent),
         _ => Ok(Wanted::AsItIs),
     }
 }
 
-fn has_of_another(live: &Value, restore: &RestoreSession) -> bool {
+/// Whether the RestoreSession of the init container has gone.
+fn has_of_nobody(live: &Value, claims: &[Arc<RestoreSession>]) -> bool {
     let carried = inject::carried(live, Place::Before);
-    carried.is_some_and(|it| it != Invoker::of(restore))
+    carried.is_some_and(|it| !claims.iter().any(|claim| it == Invoker::of(claim.as_ref())))
 }
 
 fn find(stores: &Stores, reference: &RepositoryRef, namespace: &str) -> Option<Arc<Repository>> {
@@ -290,5 +291,22 @@ mod tests {
             told("Deployment", json!({ "paused": true })).is_some_and(|it| it.contains("resume"))
         );
         assert!(told("ReplicaSet", json!({})).is_some());
+    }
+
+    #[test]
+    fn an_init_container_has_nobody_when_its_restore_session_is_gone() {
+        let claim = |name: &str| -> Arc<RestoreSession> {
+            let object = json!({
+                "metadata": { "name": name, "namespace": "shop" },
+                "spec": { "repository": { "name": "repo" } },
+            });
+            Arc::new(serde_json::from_value(object).unwrap())
+        };
+        let invoker = json!({ "kind": "RestoreSession", "namespace": "shop", "name": "new" });
+        let annotations = json!({ session::labels::RESTORE_INVOKER: invoker.to_string() });
+        let live = json!({ "metadata": { "annotations": annotations } });
+        assert!(has_of_nobody(&live, &[claim("old")]));
+        assert!(!has_of_nobody(&live, &[claim("old"), claim("new")]));
+        assert!(!has_of_nobody(&json!({}), &[claim("old")]));
     }
 }
