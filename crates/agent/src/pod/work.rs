@@ -293,11 +293,19 @@ impl<'a> Work<'a> {
         Ok(is_done)
     }
 
-    /// Whether the work was interrupted and nobody goes on with it. Another Pod of a workload does, but not of a Job,
-    /// and nobody does when the session is over or deleted.
+    /// Whether the work was interrupted and nobody goes on with it. Another Pod of a workload does, but not of a
+    /// Job whose host is the last, and nobody does when the session is over or deleted.
     fn is_given_up(&self, stop: &Stop) -> bool {
-        let has_others = self.role.is_inside && self.agent.cancel.is_cancelled();
+        let is_inside = self.role.is_inside;
+        let has_others = self.agent.cancel.is_cancelled() && (is_inside || self.others_go_on());
         stop.is_interrupted() && !has_others
+    }
+
+    /// Whether other hosts have not reported: whoever is the last of them concludes the session.
+    fn others_go_on(&self) -> bool {
+        let status = self.status();
+        let target = status.targets.get(self.index);
+        target.is_some_and(|target| session::work::missing(target) > 1)
     }
 
     /// Runs the post hook of a session that is given up, as it is by now.

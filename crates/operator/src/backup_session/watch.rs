@@ -4,7 +4,10 @@ use api::conditions::{
     Condition, ConditionStatus, condition_type as types, find_condition, reason, set_condition,
 };
 use api::k8s_openapi::api::core::v1::Pod;
-use api::v1beta1::{BackupConfiguration, BackupSessionStatus, BackupTargetStatus, HostProgress};
+use api::v1beta1::{
+    BackupConfiguration, BackupSessionStatus, BackupTargetStatus, HostBackupPhase, HostBackupStats,
+    HostProgress,
+};
 use jiff::{SignedDuration, Timestamp};
 use kube_client::ResourceExt;
 use session::disruption::{self, Judgement, PodState};
@@ -27,8 +30,9 @@ const SOON: SignedDuration = SignedDuration::from_secs(5);
 /// How soon a workload is looked at again whose hosts nobody works for: it may have been scaled down.
 const WITHOUT_WORK: SignedDuration = SignedDuration::from_secs(15);
 
-/// Closes a session that is done or given up, and otherwise says when to look again.
-pub fn watch(case: &Case<'_>, status: BackupSessionStatus) -> Plan {
+/// Closes a session that is done or given up, and otherwise says when to look again. A host that is lost while others
+/// go on counts as failed, so that they conclude the session without it.
+pub fn watch(case: &Case<'_>, mut status: BackupSessionStatus) -> Plan {
     let Some(configuration) = case.seen.configuration.as_deref() else {
         let why = format!(
             "the BackupConfiguration {} was deleted while the session ran",
@@ -47,6 +51,13 @@ pub fn watch(case: &Case<'_>, status: BackupSessionStatus) -> Plan {
         return go_on(case, status, Again::OnChange);
     };
     let watched = Watched::new(case, configuration, target);
+    let lost = watched.lost_beside_others();
+    if !lost.is_empty() {
+        if let Some(target) = status.targets.first_mut() {
+            target.stats.extend(lost);
+        }
+        return go_on(case, status, Again::OnChange);
+    }
     match watched.judge() {
         Judgement::Wait(moment) => go_on(case, status, Again::at(Some(moment), case.now)),
         Judgement::Disrupted(why) => disrupted(case, status, why),
@@ -115,12 +126,9 @@ impl<'a> Watched<'a> {
         self.target.stats.iter().any(|stats| stats.hostname == host)
     }
 
-    /// What is to be waited for next; the first host that is given up ends the session.
-    fn judge(&self) -> Judgement {
+    /// The hosts that have not reported, and who works on them.
+    fn open_hosts(&self) -> Vec<(String, Option<&HostProgress>)> {
         let missing = work::missing(self.target);
-        if missing == 0 {
-            return self.judge_conclusion();
-        }
         let mut hosts: Vec<(String, Option<&HostProgress>)> = self
             .target
             .progress
@@ -138,6 +146,38 @@ impl<'a> Watched<'a> {
             let reference = self.target.reference.clone().unwrap_or_default();
             hosts.push((format!("of the {}", target::describe(&reference)), None));
         }
+        hosts
+    }
+
+    /// The hosts that are lost, as failed ones, if others are there that conclude the session.
+    fn lost_beside_others(&self) -> Vec<HostBackupStats> {
+        let hosts = self.open_hosts();
+        let is_lost = |host: &str| self.lost_host(host, None).is_some();
+        let mut names = self.target.hosts.iter();
+        if work::missing(self.target) == 0 || !names.any(|host| !is_lost(host)) {
+            return Vec::new();
+        }
+        let named = hosts
+            .iter()
+            .filter(|(it, _)| self.target.hosts.contains(it));
+        let lost = named.filter_map(|(host, entry)| {
+            Some(HostBackupStats {
+                hostname: host.clone(),
+                phase: Some(HostBackupPhase::Failed),
+                snapshots: Vec::new(),
+                duration: None,
+                error: Some(self.lost_host(host, *entry)?),
+            })
+        });
+        lost.collect()
+    }
+
+    /// What is to be waited for next; the first host that is given up ends the session.
+    fn judge(&self) -> Judgement {
+        if work::missing(self.target) == 0 {
+            return self.judge_conclusion();
+        }
+        let hosts = self.open_hosts();
         // Those that are gone for good end the session when nobody works on another one.
         let lost = |(host, entry): &(String, Option<&HostProgress>)| self.lost_host(host, *entry);
         let open: Vec<_> = hosts.iter().filter(|host| lost(host).is_none()).collect();

@@ -76,28 +76,48 @@ fn a_replica_that_appears_later_stands_in_for_nobody() {
 }
 
 #[test]
-fn a_replica_that_is_scaled_away_ends_the_session_when_the_others_are_done() {
+fn a_replica_that_is_scaled_away_has_failed_and_the_others_conclude() {
     let new = session("home-1", 0, &json!({}));
     let mut seen = of_set(2);
     let started = decide(&new, &seen, 0);
     seen.target = replicas(1);
     let busy = after(&new, &started, &json!({ "target": working(10) }));
-    assert_eq!(decide(&busy, &seen, 30).status, None, "host-0 works");
-    let one = changed(&busy, &reported(&["host-0"]));
-    let over = decide(&one, &seen, 40);
+    let without = decide(&busy, &seen, 30);
+    assert_eq!(phase_of(&without), Phase::Running, "host-0 works");
+    let told = lost(&without);
+    assert!(told.contains("host host-1 has no Pod any more"), "{told}");
+    let over = decide(&conclude(&busy, &without, "host-0"), &seen, 40);
     assert_eq!(phase_of(&over), Phase::Failed);
-    let said = end(&one, &over);
-    assert!(said.contains("host host-1 has no Pod any more"), "{said}");
     // Nobody tells that it is scaled: it is looked at again soon.
     seen.target = replicas(2);
+    let one = changed(&busy, &reported(&["host-0"]));
     let waits = decide(&one, &seen, 40);
     assert_eq!(waits.status, None, "its Pod may come");
     let limit = Again::at(Some(at(55)), at(40));
     assert_eq!(waits.again, limit);
 }
 
+/// Why the one host that has reported is lost.
+fn lost(plan: &Plan) -> String {
+    let stats = &plan.status.as_ref().unwrap().targets[0].stats;
+    assert_eq!(stats.len(), 1);
+    stats[0].error.clone().unwrap()
+}
+
+/// The session when another host has reported beside the one that is lost.
+fn conclude(session: &BackupSession, plan: &Plan, host: &str) -> BackupSession {
+    let mut stats = plan.status.as_ref().unwrap().targets[0].stats.clone();
+    let good = json!({ "hostname": host, "phase": "Succeeded" });
+    stats.push(serde_json::from_value(good).unwrap());
+    after(
+        session,
+        plan,
+        &json!({ "target": { "stats": stats, "progress": [] } }),
+    )
+}
+
 #[test]
-fn a_job_that_is_lost_ends_the_session_when_the_others_are_done() {
+fn a_job_that_is_lost_has_failed_and_the_others_conclude() {
     let new = session("home-1", 0, &json!({}));
     let mut seen = by_jobs();
     let started = decide(&new, &seen, 0);
@@ -105,15 +125,15 @@ fn a_job_that_is_lost_ends_the_session_when_the_others_are_done() {
     assert_eq!(jobs.len(), 2);
     seen.jobs = vec![jobs.remove(1)];
     let running = after(&new, &started, &json!({}));
-    assert_eq!(decide(&running, &seen, 30).status, None, "host-1 may work");
-    let one = changed(&running, &reported(&["host-1"]));
-    let over = decide(&one, &seen, 40);
-    assert_eq!(phase_of(&over), Phase::Failed);
-    let said = end(&one, &over);
+    let without = decide(&running, &seen, 30);
+    assert_eq!(phase_of(&without), Phase::Running, "host-1 may work");
+    let told = lost(&without);
     assert!(
-        said.contains("Job stash-backup-home-1-0 was deleted"),
-        "{said}"
+        told.contains("Job stash-backup-home-1-0 was deleted"),
+        "{told}"
     );
+    let over = decide(&conclude(&running, &without, "host-1"), &seen, 40);
+    assert_eq!(phase_of(&over), Phase::Failed);
     let neither = Observation {
         jobs: Vec::new(),
         ..seen
