@@ -320,6 +320,10 @@ fn a_job_that_is_gone_or_failed_fails_its_host() {
     let running = after(&new, &started, &json!({}));
     seen.jobs = jobs.clone();
     assert_eq!(decide(&running, &seen, 60).status, None);
+    // Pods that begin after all would write over what has been done since.
+    let given_up = decide(&running, &seen, 601);
+    assert_eq!(phase_of(&given_up), Phase::Failed);
+    assert_eq!(given_up.ended_jobs.len(), jobs.len());
     let mut failed = jobs[0].clone();
     failed.status = serde_json::from_value(json!({ "conditions": [
         { "type": "Failed", "status": "True", "message": "backoff limit" },
@@ -328,6 +332,7 @@ fn a_job_that_is_gone_or_failed_fails_its_host() {
     seen.jobs = vec![failed];
     let over = decide(&running, &seen, 60);
     assert_eq!(phase_of(&over), Phase::Failed);
+    assert_eq!(over.ended_jobs, Vec::<String>::new(), "its log is kept");
     let status = over.status.as_ref().unwrap();
     let lines: Vec<String> = status
         .stats
