@@ -39,8 +39,12 @@ impl Scene {
         let object = format!("restoresession/{restore}");
         self.warns(&object, why);
         self.warns(&object, "it is tried again until it succeeds");
+        // The agent tells faster than the kubelet.
+        wait_until("the init container is known to run", PATIENCE, || {
+            let pod = self.pod().unwrap();
+            pod["status"]["initContainerStatuses"][0]["state"]["running"].is_object()
+        });
         let pod = self.pod().unwrap();
-        assert!(pod["status"]["initContainerStatuses"][0]["state"]["running"].is_object());
         for container in pod["status"]["containerStatuses"].as_array().unwrap() {
             assert!(container["state"]["waiting"].is_object(), "{pod:#}");
             assert_eq!(container["restartCount"], 0, "{pod:#}");
