@@ -94,9 +94,6 @@ pub struct RestoreTarget {
 #[x_kube(validation = Rule::new(
     "!(has(self.snapshots) && size(self.snapshots) > 0 && has(self.paths) && size(self.paths) > 0)"
 ).message("a rule may have snapshots or paths, not both"))]
-#[x_kube(validation = Rule::new(
-    "!(has(self.include) && size(self.include) > 0 && has(self.exclude) && size(self.exclude) > 0)"
-).message("a rule may have include or exclude, not both"))]
 pub struct Rule {
     /// Hosts the rule is for; every host without a rule of its own when empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -60,11 +60,10 @@ async fn restore(request: &Request, answering: &Answering) -> Option<Problem> {
     }
 }
 
-/// Rules that contradict each other in a way that the definition cannot see, such as two for one host: once the object
-/// is there they cannot be put right any more.
+/// Two rules for one host, which the definition cannot see: once the object is there they cannot be put right any more.
 fn contradiction(restore: &RestoreSession) -> Option<Problem> {
     let mut problems = check_restore_session(restore).into_iter();
-    problems.find(|it| it.is_error() && it.path.contains(".rules["))
+    problems.find(|it| it.is_error() && it.path.contains(".targetHosts["))
 }
 
 /// An object that cannot be read is judged by its definition, not here.
