@@ -15,7 +15,7 @@ fn webhooks_inject_at_once_and_refuse_what_other_objects_forbid() {
         "--webhook-url",
         url.as_str(),
     ];
-    let Some(mut stage) = Stage::new("webhooks", &options) else {
+    let Some(mut stage) = Stage::alone("webhooks", &options) else {
         return;
     };
     if !stage.cluster().is_own() {
