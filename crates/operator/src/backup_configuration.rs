@@ -33,7 +33,7 @@ pub(crate) use conditions::{
 pub use observe::{Presence, is_allowed, is_allowed_by_copies, repository_place, secret_presence};
 pub(crate) use schedule::session as session_of;
 pub use validate::problems;
-pub(crate) use validate::{not_allowed, of_repository};
+pub(crate) use validate::{not_allowed, of_repository, unused};
 
 /// The controller.
 pub fn controller(

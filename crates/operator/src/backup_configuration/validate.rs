@@ -30,7 +30,7 @@ fn without_effect(configuration: &BackupConfiguration) -> Vec<Problem> {
         .task
         .as_ref()
         .is_some_and(|task| !task.params.is_empty());
-    let fields = [
+    unused(&[
         ("spec.task.params", has_params),
         ("spec.target.replicas", target.replicas.is_some()),
         (
@@ -41,9 +41,13 @@ fn without_effect(configuration: &BackupConfiguration) -> Vec<Problem> {
             "spec.interimVolumeTemplate",
             is_sidecar && spec.interim_volume_template.is_some(),
         ),
-    ];
-    let set = fields.into_iter().filter(|(_, is_set)| *is_set);
-    set.map(|(path, _)| Problem::new(path, "has no effect here").as_warning())
+    ])
+}
+
+/// A warning for each of these fields that is set.
+pub(crate) fn unused(fields: &[(&str, bool)]) -> Vec<Problem> {
+    let set = fields.iter().filter(|(_, is_set)| *is_set);
+    set.map(|(path, _)| Problem::new(*path, "has no effect here").as_warning())
         .collect()
 }
 

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use kube_client::ResourceExt;
 
 use crate::backup_configuration::{
-    not_allowed, of_repository, repository_condition, secret_condition, validation_condition,
+    not_allowed, of_repository, repository_condition, secret_condition, unused,
+    validation_condition,
 };
 use crate::job;
 use crate::reading::Target;
@@ -16,12 +17,9 @@ use crate::restore_session::observe::Observation;
 use crate::restore_session::plan::{Way, way};
 use crate::target;
 
-/// Every problem of a RestoreSession that is found without looking at other objects.
-pub fn problems(restore: &RestoreSession) -> Vec<Problem> {
-    let mut problems: Vec<Problem> = check_restore_session(restore)
-        .into_iter()
-        .filter(Problem::is_error)
-        .collect();
+/// Every problem of a RestoreSession that is found without looking at other objects, and what stops nothing.
+fn problems(restore: &RestoreSession) -> Vec<Problem> {
+    let mut problems = check_restore_session(restore);
     let namespace = restore.namespace().unwrap_or_default();
     match way(restore) {
         Err(problem) => problems.push(problem),
@@ -47,25 +45,25 @@ pub fn problems(restore: &RestoreSession) -> Vec<Problem> {
         }
         Ok(Way::Claim) => {}
     }
+    problems.extend(without_effect(restore));
     problems
 }
 
-/// What stops nothing, and fields that are set and change nothing here.
-fn warnings(restore: &RestoreSession) -> Vec<Problem> {
+/// Fields that are set and change nothing here.
+fn without_effect(restore: &RestoreSession) -> Vec<Problem> {
     let spec = &restore.spec;
     let target = spec.target.clone().unwrap_or_default();
-    let way = way(restore).ok();
     let settings = spec.runtime_settings.clone().unwrap_or_default();
     let settings = settings.container.unwrap_or_default();
     let has_params = spec
         .task
         .as_ref()
         .is_some_and(|task| !task.params.is_empty());
-    let is_init = way == Some(Way::Init);
+    let is_init = way(restore) == Ok(Way::Init);
     let has_probes = settings.liveness_probe.is_some()
         || settings.readiness_probe.is_some()
         || settings.lifecycle.is_some();
-    let fields = [
+    unused(&[
         ("spec.task.params", has_params),
         (
             "spec.target.replicas",
@@ -79,13 +77,7 @@ fn warnings(restore: &RestoreSession) -> Vec<Problem> {
             "spec.runtimeSettings.container (livenessProbe, readinessProbe, lifecycle)",
             has_probes,
         ),
-    ];
-    let set = fields.into_iter().filter(|(_, is_set)| *is_set);
-    let unused = set.map(|(path, _)| Problem::new(path, "has no effect here").as_warning());
-    let mut warnings = check_restore_session(restore);
-    warnings.retain(|problem| !problem.is_error());
-    warnings.extend(unused);
-    warnings
+    ])
 }
 
 /// Sets the conditions about what is needed.
@@ -96,7 +88,6 @@ pub fn set(
     now: Timestamp,
 ) {
     let mut problems = problems(restore);
-    problems.extend(warnings(restore));
     problems.extend(of_repository(seen.repository.as_deref()));
     if !seen.is_allowed {
         let namespace = restore.namespace().unwrap_or_default();
