@@ -59,8 +59,8 @@ pub fn check(context: &Context, paths: &[PathBuf]) -> Result<Option<Desired>, Fa
     let mut problems = std::mem::take(&mut outcome.problems);
     problems.extend(rules::check_set(&outcome));
     for manifest in outcome.objects.iter().chain(&outcome.flawed) {
-        let of_machine = rules::needs_cluster(&manifest.object).into_iter();
-        problems.extend(of_machine.map(|problem| manifest.locate(problem)));
+        let of_machine = rules::needs_cluster(&manifest.object);
+        problems.extend(of_machine.into_iter().map(|it| manifest.locate(it)));
     }
     let count = problems.iter().filter(|problem| problem.is_error()).count();
     for problem in &problems {

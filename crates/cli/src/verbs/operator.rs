@@ -71,7 +71,8 @@ pub async fn run(context: &Context, arguments: OperatorArguments) -> Result<Outc
             operator::own_image(connection.requests.clone(), &namespace, pod).await?
         }
     };
-    let any = |port| SocketAddr::new(every_address(), port);
+    let address = every_address();
+    let any = |port| SocketAddr::new(address, port);
     let options = OperatorOptions {
         namespace,
         identity: arguments

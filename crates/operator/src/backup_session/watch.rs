@@ -151,12 +151,11 @@ impl<'a> Watched<'a> {
 
     /// The hosts that are lost, as failed ones, if others are there that conclude the session.
     fn lost_beside_others(&self) -> Vec<HostBackupStats> {
-        let hosts = self.open_hosts();
-        let is_lost = |host: &str| self.lost_host(host, None).is_some();
-        let mut names = self.target.hosts.iter();
-        if work::missing(self.target) == 0 || !names.any(|host| !is_lost(host)) {
+        let is_lost = |host: &String| self.lost_host(host, None).is_some();
+        if work::missing(self.target) == 0 || self.target.hosts.iter().all(is_lost) {
             return Vec::new();
         }
+        let hosts = self.open_hosts();
         let named = hosts
             .iter()
             .filter(|(it, _)| self.target.hosts.contains(it));

@@ -226,9 +226,9 @@ fn is_ready(configuration: &BackupConfiguration) -> bool {
     })
 }
 
-/// What the RestoreSessions of a workload want in it; the first of them has it. A restore that is over brings nothing new: the init
-/// container stays where it is until its RestoreSession goes, and lets Pods pass. One of another RestoreSession, which
-/// has gone, goes even though this one stays.
+/// What the RestoreSessions of a workload want in it; the first of them has it. A restore that is over brings nothing
+/// new: the init container stays where it is until its RestoreSession goes, and lets Pods pass. One of another
+/// RestoreSession, which has gone, goes even though this one stays.
 pub fn wanted_restore(
     live: &Value,
     claims: &[Arc<RestoreSession>],

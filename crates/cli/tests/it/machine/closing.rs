@@ -1,6 +1,7 @@
 //! What a session does with the repository when its data is stored: retention, check, and the Repository's status.
 
 use super::*;
+use crate::controllers::stage::condition;
 
 fn set_policy(machine: &Machine, policy: &str) {
     let file = machine.path("manifests/all.yaml");
@@ -32,14 +33,6 @@ fn repository(machine: &Machine) -> serde_json::Value {
     machine.json(&["get", "repository", "local", "-o", "json"])["status"].clone()
 }
 
-fn condition(session: &serde_json::Value, type_: &str) -> (String, String) {
-    let conditions = session["status"]["conditions"].as_array().unwrap();
-    let found = conditions.iter().find(|it| it["type"] == type_);
-    let found = found.unwrap_or_else(|| panic!("no {type_}: {session:#}"));
-    let text = |name: &str| found[name].as_str().unwrap().to_owned();
-    (text("status"), text("message"))
-}
-
 #[test]
 fn a_dry_run_keeps_every_snapshot_and_without_prune_every_pack_stays() {
     let machine = Machine::new();
@@ -59,8 +52,9 @@ fn a_dry_run_keeps_every_snapshot_and_without_prune_every_pack_stays() {
     set_policy(&machine, "keepLast: 1, prune: true, dryRun: true");
     (1..=3).for_each(back_up);
     assert_eq!(count(), 3);
-    let (status, message) = condition(&newest(&machine), "RetentionPolicyApplied");
-    assert_eq!(status, "True");
+    let applied = condition(&newest(&machine), "RetentionPolicyApplied");
+    assert_eq!(applied["status"], "True");
+    let message = applied["message"].as_str().unwrap();
     assert!(message.contains("would keep 1 and remove 2"), "{message}");
     assert_eq!(repository(&machine)["snapshotsRemovedOnLastCleanup"], 0);
 
@@ -95,8 +89,9 @@ fn a_session_that_finds_the_repository_damaged_fails_and_says_what_is_missing() 
     assert_eq!(output.status.code(), Some(1), "{}", both(&output));
     let session = newest(&machine);
     assert_eq!(phase(&session), "Failed", "{session:#}");
-    let (status, message) = condition(&session, "RepositoryIntegrityVerified");
-    assert_eq!(status, "False");
+    let verified = condition(&session, "RepositoryIntegrityVerified");
+    assert_eq!(verified["status"], "False");
+    let message = verified["message"].as_str().unwrap();
     let pack = largest.file_name().unwrap().to_str().unwrap();
     assert!(message.contains(&pack[..8]), "{message}");
     assert_eq!(repository(&machine)["integrity"], false);
