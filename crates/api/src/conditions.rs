@@ -201,6 +201,7 @@ pub mod reason {
         FAILED_TO_COMPLETE_DUE_TO_DISRUPTION = "FailedToCompleteDueToDisruption",
         INIT_CONTAINER_INJECTION_SUCCEEDED = "InitContainerInjectionSucceeded",
         INIT_CONTAINER_INJECTION_FAILED = "InitContainerInjectionFailed",
+        RESTORE_SUPERSEDED = "RestoreSuperseded",
         RESTORE_JOB_CREATION_SUCCEEDED = "RestoreJobCreationSucceeded",
         RESTORE_JOB_CREATION_FAILED = "RestoreJobCreationFailed",
         SUCCESSFULLY_ENSURED_RESTORE_EXECUTOR = "SuccessfullyEnsuredRestoreExecutor",

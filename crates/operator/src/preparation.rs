@@ -20,6 +20,8 @@ pub struct Preparation {
     pub claims: Vec<PersistentVolumeClaim>,
     /// The Jobs.
     pub jobs: Vec<Job>,
+    /// Uid of the workload for whose init containers that is.
+    pub workload: Option<String>,
 }
 
 /// Makes everything that is not there. What exists by its name is left as it is, but for the rights.
@@ -29,6 +31,7 @@ pub async fn prepare(context: &Context, preparation: Preparation) -> Result<(), 
         lease,
         claims,
         jobs,
+        workload: _,
     } = preparation;
     grant(context, &access).await?;
     if let Some(lease) = &lease {

@@ -7,7 +7,8 @@
 //! What the user can still put right keeps a restore Pending. A restore by Jobs that failed is over; an init container
 //! tries again until it succeeds, so that a failed restore of a workload may still succeed (decision 10).
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use api::k8s_openapi::api::batch::v1::Job;
 use api::v1beta1::RestoreSession;
@@ -36,11 +37,35 @@ mod watch;
 
 pub(crate) use plan::{Way, has_ended, way};
 
+/// How many restores are remembered.
+const MANY: usize = 10_000;
+
 /// What every pass is given.
 #[derive(Debug)]
 struct Passing {
     stores: Arc<Stores>,
     told: Told,
+    prepared: Prepared,
+}
+
+/// Uids of the workloads that restores were prepared for, by the uid of the restore.
+#[derive(Debug, Default)]
+struct Prepared(Mutex<HashMap<String, String>>);
+
+impl Prepared {
+    fn of(&self, restore: &str) -> Option<String> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(restore).cloned()
+    }
+
+    fn note(&self, restore: &str, workload: &str) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() > MANY {
+            // What is forgotten is made once more.
+            known.clear();
+        }
+        known.insert(restore.to_owned(), workload.to_owned());
+    }
 }
 
 /// The controller.
@@ -66,6 +91,7 @@ pub fn controller(
     let passing = Arc::new(Passing {
         stores: Arc::clone(stores),
         told: Told::default(),
+        prepared: Prepared::default(),
     });
     drive(
         "restoresession",
@@ -109,7 +135,9 @@ async fn pass(
         Some(passing.stores.turns.of_restore(namespace).await)
     };
     let now = jiff::Timestamp::now();
-    let observation = observe::observe(restore, context, &passing.stores).await?;
+    let mut observation = observe::observe(restore, context, &passing.stores).await?;
+    let uid = restore.metadata.uid.as_deref().unwrap_or_default();
+    observation.prepared = passing.prepared.of(uid);
     let plan = plan::plan(restore, &observation, &context.options.image, now);
     apply::apply(context, passing, restore, plan).await
 }

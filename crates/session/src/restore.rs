@@ -1,6 +1,9 @@
 //! Which snapshots a host restores (reference 1.8, 4; decision 9).
 
-use api::v1beta1::{RestorePhase, Rule};
+use api::conditions::{condition_type as types, find_condition, reason};
+use api::v1beta1::{HostRestorePhase, RestorePhase, RestoreSessionStatus, Rule};
+
+use crate::expected::Expected;
 
 /// What one host restores.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,15 +31,35 @@ pub enum Choice {
     LatestOfEachPath,
 }
 
-/// Which of several RestoreSessions has a workload: the one that runs, then one that waits, then one that failed, and
-/// what is done comes last. Lower comes first; of equals the newest.
-pub const fn precedence(phase: Option<RestorePhase>) -> u8 {
-    match phase {
+/// Which of several RestoreSessions has a workload: the one that runs, then one that waits, then one that failed and is
+/// tried again, and what is done comes last. Lower comes first; of equals the newest.
+pub fn precedence(status: &RestoreSessionStatus) -> u8 {
+    match status.phase {
         Some(RestorePhase::Running) => 0,
         None | Some(RestorePhase::Pending) => 1,
-        Some(RestorePhase::Failed | RestorePhase::Unknown) => 2,
-        Some(RestorePhase::Succeeded | RestorePhase::Invalid) => 3,
+        Some(RestorePhase::Failed | RestorePhase::Unknown) if is_owed(status) => 2,
+        Some(_) => 3,
     }
+}
+
+/// Whether a restore by init container that failed still has to be made good, so that the workload must not start
+/// without it (decision 10): it had begun, a host lacks its data, and no other restore has had the workload since.
+pub fn is_owed(status: &RestoreSessionStatus) -> bool {
+    let has_failed = matches!(
+        status.phase,
+        Some(RestorePhase::Failed | RestorePhase::Unknown)
+    );
+    let good = status.stats.iter();
+    let good = good.filter(|stats| stats.phase == Some(HostRestorePhase::Succeeded));
+    let good = good.map(|stats| stats.hostname.as_str());
+    let lacks_data = Expected::of_restore(status).is_some_and(|it| !it.has_all(good));
+    has_failed && lacks_data && !is_superseded(status)
+}
+
+/// Whether another restore has had the workload since this one failed. It must not write over what that one brought.
+pub fn is_superseded(status: &RestoreSessionStatus) -> bool {
+    find_condition(&status.conditions, types::STASH_INIT_CONTAINER_INJECTED)
+        .is_some_and(|it| it.reason.as_deref() == Some(reason::RESTORE_SUPERSEDED))
 }
 
 /// What a host restores. The first rule that names it wins, then the rule for all hosts; a host without a rule
@@ -75,6 +98,9 @@ pub fn select(rules: &[Rule], host: &str) -> Selection {
 
 #[cfg(test)]
 mod tests {
+    use api::conditions::{Condition, ConditionStatus};
+    use api::v1beta1::HostRestoreStats;
+
     use super::*;
 
     fn rule(hosts: &[&str], source: &str, paths: &[&str]) -> Rule {
@@ -86,24 +112,57 @@ mod tests {
         }
     }
 
+    fn failed(hosts: &[(&str, HostRestorePhase)]) -> RestoreSessionStatus {
+        let stats = hosts.iter().map(|(host, phase)| HostRestoreStats {
+            hostname: (*host).to_owned(),
+            phase: Some(*phase),
+            duration: None,
+            error: None,
+        });
+        RestoreSessionStatus {
+            phase: Some(RestorePhase::Failed),
+            total_hosts: i32::try_from(hosts.len()).ok(),
+            stats: stats.collect(),
+            ..Default::default()
+        }
+    }
+
     #[test]
     fn a_restore_that_runs_keeps_its_workload() {
-        let mut phases = [
-            Some(RestorePhase::Succeeded),
-            Some(RestorePhase::Failed),
-            None,
-            Some(RestorePhase::Running),
+        let of = |phase: Option<RestorePhase>| RestoreSessionStatus {
+            phase,
+            ..failed(&[("host-0", HostRestorePhase::Failed)])
+        };
+        let order = [
+            of(Some(RestorePhase::Running)),
+            of(None),
+            of(Some(RestorePhase::Failed)),
+            of(Some(RestorePhase::Succeeded)),
         ];
-        phases.sort_by_key(|phase| precedence(*phase));
-        assert_eq!(
-            phases,
-            [
-                Some(RestorePhase::Running),
-                None,
-                Some(RestorePhase::Failed),
-                Some(RestorePhase::Succeeded)
-            ]
-        );
+        let order: Vec<u8> = order.iter().map(precedence).collect();
+        assert_eq!(order, [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn a_failed_restore_is_owed_until_every_host_has_its_data_or_another_had_the_workload() {
+        let (good, bad) = (HostRestorePhase::Succeeded, HostRestorePhase::Failed);
+        let mut half = failed(&[("host-0", good), ("host-1", bad)]);
+        assert!(is_owed(&half));
+        let only_its_hook = failed(&[("host-0", good), ("host-1", good)]);
+        assert!(!is_owed(&only_its_hook));
+        let never_begun = RestoreSessionStatus {
+            total_hosts: None,
+            ..failed(&[])
+        };
+        assert!(!is_owed(&never_begun));
+        half.conditions.push(Condition::new(
+            types::STASH_INIT_CONTAINER_INJECTED,
+            ConditionStatus::False,
+            reason::RESTORE_SUPERSEDED,
+            "",
+        ));
+        assert!(is_superseded(&half) && !is_owed(&half));
+        assert_eq!(precedence(&half), 3);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use api::v1beta1::{RestoreSession, RestoreSessionStatus, TargetRef};
 use jiff::Timestamp;
 use kube_runtime::watcher;
 use session::hooks::restores_take_turns;
+use session::restore::is_superseded;
 use session::work::is_restored_now;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -196,6 +197,9 @@ impl Work<'_> {
             return Some(
                 "the restore began before this Pod was one of its hosts; it waits for the end",
             );
+        }
+        if is_superseded(&status) {
+            return Some("another RestoreSession has had the workload since; delete this one");
         }
         is_late(&status).then_some("the session has exceeded its deadline")
     }

@@ -314,6 +314,7 @@ fn by_sidecar(
             lease: Some(lease),
             claims: Vec::new(),
             jobs: Vec::new(),
+            workload: None,
         },
         reference,
     }))
@@ -349,7 +350,10 @@ fn access(
     Some(rbac::access(&Access {
         mission,
         invoker: &Invoker::of(configuration),
-        owner: configuration.controller_owner_ref(&()),
+        owners: configuration
+            .controller_owner_ref(&())
+            .into_iter()
+            .collect(),
         sessions,
         repository: case.seen.repository.as_deref()?,
         lease: lease.map(ResourceExt::name_any),

@@ -66,8 +66,8 @@ pub struct Access<'a> {
     pub mission: Mission,
     /// Whose agents they are.
     pub invoker: &'a Invoker,
-    /// With what the rights go: the invoker, or the workload that has the container.
-    pub owner: Option<OwnerReference>,
+    /// With what the rights go: the invoker, or the workload that has the container and the invoker, whichever lasts.
+    pub owners: Vec<OwnerReference>,
     /// Names of the sessions whose status they write.
     pub sessions: Vec<String>,
     /// Their Repository.
@@ -115,7 +115,7 @@ impl Access<'_> {
         } = self.invoker;
         let mut own = labels::of_invoker(None, kind, name, component);
         // The garbage collector does not see when the invoker is gone: [`crate::rbac::workload_sweeper`] does.
-        let is_within = self.owner.as_ref().is_some_and(|owner| owner.kind != *kind);
+        let is_within = self.owners.iter().any(|owner| owner.kind != *kind);
         let annotations = is_within.then(|| {
             own.insert(labels::COMPONENT.to_owned(), WITHIN.to_owned());
             let invoker = serde_json::to_string(self.invoker).unwrap_or_default();
@@ -126,7 +126,7 @@ impl Access<'_> {
             namespace: Some(namespace.clone()),
             labels: Some(own),
             annotations,
-            owner_references: self.owner.clone().map(|owner| vec![owner]),
+            owner_references: (!self.owners.is_empty()).then(|| self.owners.clone()),
             ..ObjectMeta::default()
         }
     }

@@ -155,7 +155,10 @@ async fn grant(
     let objects = access(&Access {
         mission: Mission::Sidecar,
         invoker: &Invoker::of(configuration),
-        owner: configuration.controller_owner_ref(&()),
+        owners: configuration
+            .controller_owner_ref(&())
+            .into_iter()
+            .collect(),
         sessions: Vec::new(),
         repository: &repository,
         lease: None,

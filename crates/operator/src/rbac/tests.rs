@@ -32,7 +32,7 @@ fn objects(mission: Mission, repository: &Repository, sessions: &[&str]) -> Acce
     access(&Access {
         mission,
         invoker: &invoker,
-        owner: None,
+        owners: Vec::new(),
         sessions: sessions.iter().map(|&name| name.to_owned()).collect(),
         repository,
         lease: Some("lock-deployment-web-backup".to_owned()),
@@ -137,7 +137,7 @@ fn an_account_of_our_own_carries_the_annotations_of_the_user() {
     let access = Access {
         mission: Mission::Sidecar,
         invoker: &invoker,
-        owner: None,
+        owners: Vec::new(),
         sessions: Vec::new(),
         repository: &repository,
         lease: None,
@@ -182,7 +182,7 @@ fn the_operator_has_everything_that_it_grants() {
         let objects = super::access(&Access {
             mission,
             invoker: &invoker,
-            owner: None,
+            owners: Vec::new(),
             sessions: vec!["home-1".to_owned()],
             repository: &repository,
             lease: Some("lock".to_owned()),

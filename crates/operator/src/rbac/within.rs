@@ -1,5 +1,6 @@
-//! Takes back the rights of init containers. They go with the workload and not with the RestoreSession: a Pod that is
-//! made when that is gone, and nobody has taken the container out, has to be able to see so.
+//! Takes back the rights of init containers. They stay as long as the workload or the RestoreSession: a Pod that is made
+//! when the RestoreSession is gone, and nobody has taken the container out, has to be able to see so, and the Pods of a
+//! workload that is made anew have to be restored.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,7 +74,12 @@ fn invoker_of(role: &Role) -> Option<Invoker> {
 
 /// Removes a Role that nobody needs. One that others have changed, so that it does not say whose it is, stays.
 async fn pass(role: &Role, context: &Context) -> Result<Again, ReconcileError> {
-    let (Some(invoker), Some(owner)) = (invoker_of(role), role.owner_references().first()) else {
+    let Some(invoker) = invoker_of(role) else {
+        return Ok(Again::OnChange);
+    };
+    let mut owners = role.owner_references().iter();
+    // Without the workload the Role goes with the RestoreSession.
+    let Some(owner) = owners.find(|owner| owner.kind != invoker.kind) else {
         return Ok(Again::OnChange);
     };
     let (namespace, name) = (role.namespace().unwrap_or_default(), role.name_any());
@@ -90,7 +96,6 @@ async fn pass(role: &Role, context: &Context) -> Result<Again, ReconcileError> {
     if restore.is_some_and(|it| target_of_restore(&it).as_ref() == Some(&key)) {
         return Ok(Again::OnChange);
     }
-    // Without the workload the Role goes by itself.
     let Some(live) = workload::read(context, &key).await? else {
         return Ok(Again::OnChange);
     };

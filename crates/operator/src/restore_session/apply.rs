@@ -35,15 +35,28 @@ pub async fn apply(
         mut has_to_ask_again,
         again,
     } = plan;
+    let has_begun = restore
+        .status
+        .as_ref()
+        .is_some_and(|it| it.total_hosts.is_some());
+    let uid = restore.uid().unwrap_or_default();
     if let Some(preparation) = preparation {
+        let workload = preparation.workload.clone();
         match preparation::prepare(context, *preparation).await {
             // Told only if it lasts.
-            Err(error) if error.is_leaving() && is_young(restore) => return Err(error),
+            Err(error) if error.is_leaving() && (has_begun || is_young(restore)) => {
+                return Err(error);
+            }
             Err(error) if error.is_refusal() || error.is_leaving() => {
                 let failed = refused(context, passing, restore, &error).await?;
                 (status, has_to_ask_again) = (failed.status, failed.has_to_ask_again);
             }
-            result => result?,
+            Err(error) => return Err(error),
+            Ok(()) => {
+                if let Some(workload) = workload {
+                    passing.prepared.note(&uid, &workload);
+                }
+            }
         }
     }
     // Nobody looks for Jobs of a restore that is over.
@@ -61,7 +74,6 @@ pub async fn apply(
     let shown = status
         .or_else(|| restore.status.clone())
         .unwrap_or_default();
-    let uid = restore.uid().unwrap_or_default();
     let all = news::of_restore(restore, &shown);
     for news in passing.told.unknown(&uid, all, news::ended(&shown)) {
         context.events.tell(&reference(restore), &news).await;

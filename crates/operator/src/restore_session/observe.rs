@@ -44,6 +44,8 @@ pub struct Observation {
     pub winner: Option<Invoker>,
     /// What became of the init container.
     pub init: Option<PartOutcome>,
+    /// Uid of the workload for which this process has made what the init container needs.
+    pub prepared: Option<String>,
     /// Why Pods that run do not get it by themselves, and what to do about it.
     pub by_hand: Option<&'static str>,
     /// The Jobs of this restore.
@@ -115,6 +117,7 @@ pub async fn observe(
         }),
         by_hand: outcome.as_ref().and_then(|outcome| outcome.by_hand),
         init: outcome.map(|outcome| outcome.init),
+        prepared: None,
         jobs: Vec::new(),
         pods: Vec::new(),
         refusals: Vec::new(),

@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube_client::ResourceExt;
 use session::model::{self, CLAIM_KIND, Model, PVC_RESTORE_TASK};
 use session::phase;
+use session::restore::is_superseded;
 
 use crate::ImageOptions;
 use crate::controller::Again;
@@ -104,11 +105,17 @@ pub fn way(restore: &RestoreSession) -> Result<Way, Problem> {
     })
 }
 
-/// Whether nothing is left to do. A restore that nobody repeats ends with its phase; an init container tries again.
+/// Whether nothing is left to do. A restore that nobody repeats ends with its phase; an init container tries again,
+/// unless another restore has had the workload since.
 pub fn has_ended(restore: &RestoreSession, way: Option<&Way>) -> bool {
-    match restore.status.as_ref().and_then(|status| status.phase) {
+    let Some(status) = &restore.status else {
+        return false;
+    };
+    match status.phase {
         Some(RestorePhase::Succeeded) => true,
-        Some(RestorePhase::Failed | RestorePhase::Unknown) => way != Some(&Way::Init),
+        Some(RestorePhase::Failed | RestorePhase::Unknown) => {
+            way != Some(&Way::Init) || is_superseded(status)
+        }
         _ => false,
     }
 }
@@ -136,9 +143,18 @@ pub fn plan(
     if !holds(&status, types::VALIDATION_PASSED) {
         return go_on(&case, status, Again::OnChange);
     }
+    let has_begun = status.total_hosts.is_some();
+    let mut anew = None;
+    if has_begun {
+        start::follow(&case, &mut status);
+        anew = start::anew(&case);
+    }
     let deadline = deadline(&case, &mut status);
     if deadline.is_some_and(|deadline| deadline <= now) {
-        return late(&case, status);
+        return Plan {
+            preparation: anew,
+            ..late(&case, status)
+        };
     }
     let is_missing = [
         types::REPOSITORY_FOUND,
@@ -148,8 +164,11 @@ pub fn plan(
     .into_iter()
     .any(|type_| find_condition(&status.conditions, type_).is_some_and(|it| !it.is_true()))
         || !holds(&status, types::BACKEND_SECRET_FOUND);
-    let mut plan = if status.total_hosts.is_some() {
-        watch::watch(&case, status)
+    let mut plan = if has_begun {
+        Plan {
+            preparation: anew,
+            ..watch::watch(&case, status)
+        }
     } else if is_missing {
         Plan {
             has_to_ask_again: true,

@@ -12,6 +12,7 @@ use api::v1beta1::{RestoreSessionStatus, RestoreTarget};
 use kube_client::{Resource, ResourceExt};
 use session::hooks::restores_take_turns;
 use session::labels::{self, Component};
+use session::restore::is_owed;
 use session::{host, names};
 
 use crate::controller::Again;
@@ -67,57 +68,95 @@ fn by_init(
     repository: &Repository,
 ) -> Plan {
     let me = Invoker::of(case.restore);
-    let lease = workload.lease(&lease_name(case), &me.namespace);
+    let mut again = Again::OnChange;
+    let told = match &case.seen.winner {
+        Some(winner) if *winner != me => Some(Err(format!(
+            "the {} is being restored by the RestoreSession {}; it is this one's turn when that one is done or deleted",
+            workload.describe(),
+            winner.name
+        ))),
+        _ => injection(case, workload),
+    };
+    if let Some(told) = &told {
+        set(case, &mut status, injected_condition(told));
+    }
+    if let Some(Ok(message)) = told {
+        if workload.total_hosts() == 0 {
+            // It restores when there are Pods.
+            again = Again::After(SCALED_DOWN);
+        } else {
+            let target = case.restore.spec.target.as_ref();
+            let alias = target.and_then(|target| target.alias.as_deref());
+            let (total, hosts) = workload.expected_hosts(alias, &case.seen.pods);
+            (status.total_hosts, status.hosts) = (Some(total), hosts);
+            set(case, &mut status, ensured(message));
+        }
+    }
+    Plan {
+        preparation: Some(Box::new(of_workload(case, workload, repository))),
+        ..go_on(case, status, again)
+    }
+}
+
+/// What the init containers of a workload need.
+fn of_workload(case: &Case<'_>, workload: &Workload, repository: &Repository) -> Preparation {
+    let namespace = case.restore.namespace().unwrap_or_default();
+    let lease = workload.lease(&lease_name(case), &namespace);
+    let owners = [
+        Some(workload.owner()),
+        case.restore.controller_owner_ref(&()),
+    ];
     let account = Account::Existing(workload.account());
-    let preparation = Preparation {
+    Preparation {
         access: access(
             case,
             repository,
-            (account, Some(workload.owner())),
+            (account, owners.into_iter().flatten().collect()),
             Some(lease.name_any()),
         ),
         lease: Some(lease),
         claims: Vec::new(),
         jobs: Vec::new(),
-    };
-    let mut again = Again::OnChange;
-    let injected = match (&case.seen.winner, &case.seen.init) {
-        (Some(winner), _) if *winner != me => Err(format!(
-            "the {} is being restored by the RestoreSession {}; it is this one's turn when that one is done or deleted",
-            workload.describe(),
-            winner.name
-        )),
-        (_, Some(PartOutcome::Failed(invoker, why))) if *invoker == me => Err(why.clone()),
-        (_, Some(PartOutcome::Present(invoker))) if *invoker == me => Ok(Some(())),
-        _ => Ok(None),
-    };
-    match injected {
-        Ok(Some(())) => {
-            let restarts = case.seen.by_hand.map_or_else(String::new, |remedy| {
-                format!("; Pods that run already are restored when they are replaced: {remedy}")
-            });
-            let message = format!(
-                "the Pod template of the {} has the init container{restarts}",
-                workload.describe()
-            );
-            set(case, &mut status, injected_condition(true, message.clone()));
-            if workload.total_hosts() == 0 {
-                // It restores when there are Pods.
-                again = Again::After(SCALED_DOWN);
-            } else {
-                let target = case.restore.spec.target.as_ref();
-                let alias = target.and_then(|target| target.alias.as_deref());
-                let (total, hosts) = workload.expected_hosts(alias, &case.seen.pods);
-                (status.total_hosts, status.hosts) = (Some(total), hosts);
-                set(case, &mut status, ensured(message));
-            }
-        }
-        Ok(None) => {}
-        Err(why) => set(case, &mut status, injected_condition(false, why)),
+        workload: Some(workload.uid.clone()),
     }
-    Plan {
-        preparation: Some(Box::new(preparation)),
-        ..go_on(case, status, again)
+}
+
+/// The same once more for a restore that has begun, when the workload is another one than it was prepared for: what
+/// belonged to that one is gone with it.
+pub fn anew(case: &Case<'_>) -> Option<Box<Preparation>> {
+    let (Way::Init, Target::Workload(workload)) = (case.way, &case.seen.target) else {
+        return None;
+    };
+    let repository = case.seen.repository.as_deref()?;
+    let is_known = case.seen.prepared.as_ref() == Some(&workload.uid);
+    (!is_known).then(|| Box::new(of_workload(case, workload, repository)))
+}
+
+/// Says whether the workload has the init container of a restore that has begun: the workload may be another one by now.
+/// One that was given to another restore since this one failed is that one's: what it brought is not written over, also
+/// not when it has gone.
+pub fn follow(case: &Case<'_>, status: &mut RestoreSessionStatus) {
+    let (Way::Init, Target::Workload(workload)) = (case.way, &case.seen.target) else {
+        return;
+    };
+    if let Some(told) = injection(case, workload) {
+        set(case, status, injected_condition(&told));
+    }
+    let me = Invoker::of(case.restore);
+    let other = workload.init.as_ref().filter(|it| **it != me);
+    if let Some(other) = other.filter(|_| is_owed(status)) {
+        let why = format!(
+            "the {} was given to the RestoreSession {} after this one had failed; delete this one, and Pods that still wait for it if Kubernetes does not replace them",
+            workload.describe(),
+            other.name
+        );
+        let condition = Condition::new(
+            types::STASH_INIT_CONTAINER_INJECTED,
+            ConditionStatus::False,
+            reason::RESTORE_SUPERSEDED,
+            why,
+        );
+        set(case, status, condition);
     }
 }
 
@@ -126,23 +165,42 @@ fn set(case: &Case<'_>, status: &mut RestoreSessionStatus, mut condition: Condit
     set_condition(&mut status.conditions, condition, case.now);
 }
 
-fn injected_condition(is_good: bool, message: String) -> Condition {
-    let (status, reason) = if is_good {
-        (
+/// Whether the Pod template has the init container of this restore, or why not; `None` when that is not known.
+fn injection(case: &Case<'_>, workload: &Workload) -> Option<Result<String, String>> {
+    let me = Invoker::of(case.restore);
+    match &case.seen.init {
+        Some(PartOutcome::Failed(invoker, why)) if *invoker == me => Some(Err(why.clone())),
+        Some(PartOutcome::Present(invoker)) if *invoker == me => {
+            let restarts = case.seen.by_hand.map_or_else(String::new, |remedy| {
+                format!("; Pods that run already are restored when they are replaced: {remedy}")
+            });
+            Some(Ok(format!(
+                "the Pod template of the {} has the init container{restarts}",
+                workload.describe()
+            )))
+        }
+        _ => None,
+    }
+}
+
+fn injected_condition(told: &Result<String, String>) -> Condition {
+    let (status, reason, message) = match told {
+        Ok(message) => (
             ConditionStatus::True,
             reason::INIT_CONTAINER_INJECTION_SUCCEEDED,
-        )
-    } else {
-        (
+            message,
+        ),
+        Err(why) => (
             ConditionStatus::False,
             reason::INIT_CONTAINER_INJECTION_FAILED,
-        )
+            why,
+        ),
     };
     Condition::new(
         types::STASH_INIT_CONTAINER_INJECTED,
         status,
         reason,
-        message,
+        message.as_str(),
     )
 }
 
@@ -164,7 +222,7 @@ fn lease_name(case: &Case<'_>) -> String {
 fn access(
     case: &Case<'_>,
     repository: &Repository,
-    (account, owner): (Account, Option<OwnerReference>),
+    (account, owners): (Account, Vec<OwnerReference>),
     lease: Option<String>,
 ) -> AccessObjects {
     let hooks = case.restore.spec.hooks.as_ref();
@@ -183,7 +241,7 @@ fn access(
     rbac::access(&Access {
         mission,
         invoker: &Invoker::of(case.restore),
-        owner,
+        owners,
         sessions: vec![case.restore.name_any()],
         repository,
         lease,
@@ -219,13 +277,14 @@ fn by_jobs(case: &Case<'_>, mut status: RestoreSessionStatus, repository: &Repos
                         repository,
                         (
                             Account::of_jobs(settings),
-                            case.restore.controller_owner_ref(&()),
+                            case.restore.controller_owner_ref(&()).into_iter().collect(),
                         ),
                         lease_name,
                     ),
                     lease,
                     claims,
                     jobs,
+                    workload: None,
                 })),
                 ..go_on(case, status, Again::OnChange)
             }
@@ -255,7 +314,7 @@ fn jobs_lease(case: &Case<'_>, total: i32) -> Option<Lease> {
 /// The Jobs cannot be made yet.
 pub fn refused(case: &Case<'_>, mut status: RestoreSessionStatus, why: &str) -> Plan {
     let condition = if case.way == Way::Init {
-        injected_condition(false, why.to_owned())
+        injected_condition(&Err(why.to_owned()))
     } else {
         Condition::new(
             types::RESTORE_JOB_CREATED,

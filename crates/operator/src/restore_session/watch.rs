@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use kube_client::ResourceExt;
 use session::disruption::{self, Judgement};
 use session::names;
+use session::restore::is_superseded;
 use session::work::has_all_restored as has_all;
 
 use crate::controller::Again;
@@ -69,6 +70,9 @@ pub fn conclude(case: &Case<'_>, mut status: RestoreSessionStatus, again: Again)
         ))
     } else if has_all(&status) || is_late {
         let tried = match case.way {
+            Way::Init if is_superseded(&status) => {
+                "; it is not tried again, because another RestoreSession has had the workload since"
+            }
             Way::Init if !is_late => {
                 "; it is tried again until it succeeds or the RestoreSession is deleted"
             }

@@ -130,8 +130,8 @@ pub fn restore_claims(stores: &Stores, workload: &WorkloadKey) -> Vec<Arc<Restor
             && target_of_restore(it).as_ref() == Some(workload)
     };
     let mut claims = newest_first(stores.restores.state_filter(is_claim));
-    claims.sort_by_key(|it| {
-        session::restore::precedence(it.status.as_ref().and_then(|status| status.phase))
+    claims.sort_by_cached_key(|it| {
+        session::restore::precedence(&it.status.clone().unwrap_or_default())
     });
     claims
 }

@@ -9,6 +9,7 @@ use kube_client::ResourceExt;
 use kube_client::core::PartialObjectMeta;
 use serde_json::{Value, json};
 use session::phase::is_final_restore;
+use session::restore::is_owed;
 
 use crate::ImageOptions;
 use crate::failure::chain;
@@ -226,33 +227,66 @@ fn is_ready(configuration: &BackupConfiguration) -> bool {
     })
 }
 
-/// What the RestoreSessions of a workload want in it; the first of them has it. A restore that is over brings nothing
-/// new: the init container stays where it is until its RestoreSession goes, and lets Pods pass. One of another
-/// RestoreSession, which has gone, goes even though this one stays.
+/// What is to become of an init container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// It is to be there, as its RestoreSession has it.
+    Comes,
+    /// What is there stays as it is.
+    Stays,
+    /// It is to be gone.
+    Goes,
+}
+
+/// What the RestoreSessions of a workload want in it; the first of them has it.
 pub fn wanted_restore(
     live: &Value,
     claims: &[Arc<RestoreSession>],
     stores: &Stores,
     image: &ImageOptions,
 ) -> Result<Wanted, InjectError> {
+    match (fate(live, claims), claims.first()) {
+        (Fate::Goes, _) | (_, None) => Ok(Wanted::Absent),
+        (Fate::Stays, _) => Ok(Wanted::AsItIs),
+        (Fate::Comes, Some(restore)) => {
+            let namespace = restore.namespace().unwrap_or_default();
+            match find(stores, &restore.spec.repository, &namespace) {
+                Some(repository) => inject::init_container(live, restore, &repository, image)
+                    .map(|part| Wanted::Present(Box::new(part))),
+                None => Ok(Wanted::AsItIs),
+            }
+        }
+    }
+}
+
+/// A restore that is over brings nothing new: its init container stays until the RestoreSession goes, and lets Pods
+/// pass. One of another RestoreSession, which has gone, goes even though this one stays. After a failure a workload
+/// that is made anew gets the container again: it starts with its data or not at all (decision 10).
+fn fate(live: &Value, claims: &[Arc<RestoreSession>]) -> Fate {
     let Some(restore) = claims.first() else {
-        return Ok(Wanted::Absent);
+        return Fate::Goes;
     };
     let status = restore.status.clone().unwrap_or_default();
-    let is_over = status.phase.is_some_and(is_final_restore);
     let has = |type_| find_condition(&status.conditions, type_).is_some_and(Condition::is_true);
     let is_ready = has(types::VALIDATION_PASSED)
         && has(types::REPOSITORY_FOUND)
         && has(types::BACKEND_SECRET_FOUND)
         && !has(types::WAITING);
-    let namespace = restore.namespace().unwrap_or_default();
-    match find(stores, &restore.spec.repository, &namespace) {
-        Some(repository) if is_ready && !is_over => {
-            inject::init_container(live, restore, &repository, image)
-                .map(|part| Wanted::Present(Box::new(part)))
-        }
-        _ if is_over && has_of_nobody(live, claims) => Ok(Wanted::Absent),
-        _ => Ok(Wanted::AsItIs),
+    let is_over = status.phase.is_some_and(is_final_restore);
+    let is_owed = is_owed(&status);
+    if is_over && !is_owed {
+        return if has_of_nobody(live, claims) {
+            Fate::Goes
+        } else {
+            Fate::Stays
+        };
+    }
+    // One of another RestoreSession is left until this one's status says that it has given way.
+    let is_there = is_owed && inject::has(live, Place::Before);
+    if is_ready && !is_there {
+        Fate::Comes
+    } else {
+        Fate::Stays
     }
 }
 
@@ -273,6 +307,9 @@ fn find(stores: &Stores, reference: &RepositoryRef, namespace: &str) -> Option<A
 
 #[cfg(test)]
 mod tests {
+    use api::conditions::reason;
+    use session::labels;
+
     use super::*;
 
     #[test]
@@ -294,6 +331,51 @@ mod tests {
     }
 
     #[test]
+    fn a_workload_that_is_made_anew_gets_the_container_of_a_failed_restore_again() {
+        let restore = |name: &str, phase: &str, injected: &str| -> Arc<RestoreSession> {
+            let condition = |type_: &str, status: &str, reason: &str| json!({ "type": type_, "status": status, "reason": reason });
+            let object = json!({
+                "metadata": { "name": name, "namespace": "shop" },
+                "spec": { "repository": { "name": "repo" } },
+                "status": {
+                    "phase": phase, "totalHosts": 1,
+                    "stats": [{ "hostname": "host-0", "phase": phase }],
+                    "conditions": [
+                        condition("ValidationPassed", "True", ""),
+                        condition("RepositoryFound", "True", ""),
+                        condition("BackendSecretFound", "True", ""),
+                        condition("StashInitContainerInjected", "False", injected),
+                    ],
+                },
+            });
+            Arc::new(serde_json::from_value(object).unwrap())
+        };
+        let with = |name: &str| {
+            let invoker = json!({ "kind": "RestoreSession", "namespace": "shop", "name": name });
+            let annotations = json!({ labels::RESTORE_INVOKER: invoker.to_string() });
+            let container = json!({ "name": Place::Before.container_name(), "args": ["agent"] });
+            json!({
+                "metadata": { "annotations": annotations },
+                "spec": { "template": { "spec": { "initContainers": [container] } } },
+            })
+        };
+        let bare = json!({ "spec": { "template": { "spec": {} } } });
+        let failed = [restore("back", "Failed", "")];
+        assert_eq!(fate(&bare, &failed), Fate::Comes);
+        assert_eq!(fate(&with("back"), &failed), Fate::Stays);
+        // It has to give way first, and says so.
+        assert_eq!(fate(&with("other"), &failed), Fate::Stays);
+        let superseded = [restore("back", "Failed", reason::RESTORE_SUPERSEDED)];
+        assert_eq!(fate(&with("other"), &superseded), Fate::Goes);
+        assert_eq!(fate(&bare, &superseded), Fate::Stays);
+        let done = [restore("back", "Succeeded", "")];
+        assert_eq!(fate(&bare, &done), Fate::Stays);
+        let runs = [restore("back", "Running", "")];
+        assert_eq!(fate(&bare, &runs), Fate::Comes);
+        assert_eq!(fate(&with("back"), &[]), Fate::Goes);
+    }
+
+    #[test]
     fn an_init_container_has_nobody_when_its_restore_session_is_gone() {
         let claim = |name: &str| -> Arc<RestoreSession> {
             let object = json!({
@@ -303,7 +385,7 @@ mod tests {
             Arc::new(serde_json::from_value(object).unwrap())
         };
         let invoker = json!({ "kind": "RestoreSession", "namespace": "shop", "name": "new" });
-        let annotations = json!({ session::labels::RESTORE_INVOKER: invoker.to_string() });
+        let annotations = json!({ labels::RESTORE_INVOKER: invoker.to_string() });
         let live = json!({ "metadata": { "annotations": annotations } });
         assert!(has_of_nobody(&live, &[claim("old")]));
         assert!(!has_of_nobody(&live, &[claim("old"), claim("new")]));

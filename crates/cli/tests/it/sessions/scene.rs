@@ -107,6 +107,14 @@ impl Scene {
 
     /// A Deployment that has the files.
     pub fn deploy(&self) {
+        self.apply_deployment(&json!({}));
+        self.stage
+            .namespace()
+            .wait_for_rollout("deployments.apps/web", PATIENCE);
+    }
+
+    /// The same without waiting for its Pod, which goes to such nodes only.
+    pub fn apply_deployment(&self, nodes: &Value) {
         self.stage.apply(&json!({
             "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web" },
             "spec": {
@@ -115,6 +123,7 @@ impl Scene {
                 "template": {
                     "metadata": { "labels": { "app": "web" } },
                     "spec": {
+                        "nodeSelector": nodes,
                         "terminationGracePeriodSeconds": 1,
                         "containers": [{
                             "name": "web", "image": self.stage.cluster().busybox(),
@@ -126,9 +135,6 @@ impl Scene {
                 },
             },
         }));
-        self.stage
-            .namespace()
-            .wait_for_rollout("deployments.apps/web", PATIENCE);
     }
 
     /// A session by hand; `changes` replace fields of its specification.

@@ -63,6 +63,7 @@ pub(super) fn by_jobs(
             lease,
             claims,
             jobs,
+            workload: None,
         },
         reference,
     }))

@@ -84,6 +84,7 @@ fn seen() -> Observation {
         target: Target::Workload(Box::new(workload.unwrap())),
         winner: Some(me()),
         init: None,
+        prepared: Some("w".to_owned()),
         by_hand: None,
         jobs: Vec::new(),
         pods: Vec::new(),
@@ -206,6 +207,85 @@ fn a_failed_init_container_may_still_succeed_and_a_failed_job_may_not() {
     assert_eq!(phase_of(&failed), Phase::Failed);
     let healed = after(&new, &failed, &hosts(&[("host-0", "Succeeded")]));
     assert_eq!(decide(&healed, &seen, 9).status, None);
+}
+
+#[test]
+fn a_workload_that_is_made_anew_gets_what_its_init_containers_need() {
+    let mut seen = seen();
+    seen.init = Some(PartOutcome::Present(me()));
+    let new = restore(&json!({}));
+    let started = decide(&new, &seen, 1);
+    let running = after(&new, &started, &json!({}));
+    assert!(decide(&running, &seen, 2).preparation.is_none());
+    let one = hosts(&[("host-0", "Failed"), ("host-1", "Succeeded")]);
+    let failed = decide(&after(&new, &started, &one), &seen, 5);
+    let failed = after(&new, &failed, &json!({}));
+    // Another process has prepared it, or for another workload.
+    for known in [None, Some("old".to_owned())] {
+        seen.prepared = known;
+        for (restore, seconds) in [(&running, 2), (&failed, 6), (&running, 3600)] {
+            let preparation = decide(restore, &seen, seconds).preparation.unwrap();
+            assert_eq!(preparation.workload.as_deref(), Some("w"));
+            let lease = preparation.lease.unwrap();
+            assert_eq!(lease.owner_references()[0].uid, "w");
+            let owners = preparation.access.role.owner_references().to_vec();
+            let owners: Vec<_> = owners.iter().map(|it| it.uid.as_str()).collect();
+            assert_eq!(owners, ["w", "u"], "they outlive either of the two");
+        }
+    }
+    seen.target = Target::Missing;
+    assert!(decide(&failed, &seen, 7).preparation.is_none());
+}
+
+#[test]
+fn an_init_container_that_a_new_workload_cannot_have_is_told_and_heals() {
+    let mut seen = seen();
+    seen.init = Some(PartOutcome::Present(me()));
+    let new = restore(&json!({}));
+    let started = decide(&new, &seen, 1);
+    seen.init = Some(PartOutcome::Failed(me(), "no such volume".to_owned()));
+    let refused = decide(&after(&new, &started, &json!({})), &seen, 2);
+    assert_eq!(
+        message(&refused, types::STASH_INIT_CONTAINER_INJECTED),
+        "no such volume"
+    );
+    assert_eq!(phase_of(&refused), Phase::Running);
+    seen.init = Some(PartOutcome::Present(me()));
+    let healed = decide(&after(&new, &refused, &json!({})), &seen, 3);
+    let status = healed.status.unwrap();
+    assert!(holds(&status, types::STASH_INIT_CONTAINER_INJECTED));
+}
+
+#[test]
+fn a_restore_that_failed_gives_way_to_the_one_that_got_the_workload_after_it() {
+    let mut seen = seen();
+    seen.init = Some(PartOutcome::Present(me()));
+    let new = restore(&json!({}));
+    let started = decide(&new, &seen, 1);
+    let running = after(&new, &started, &json!({}));
+    let one = hosts(&[("host-0", "Failed"), ("host-1", "Succeeded")]);
+    let failed = decide(&after(&new, &started, &one), &seen, 5);
+    let failed = after(&new, &failed, &json!({}));
+    let Target::Workload(workload) = &mut seen.target else {
+        panic!("{:?}", seen.target);
+    };
+    workload.init = Some(Invoker {
+        name: "other".to_owned(),
+        ..me()
+    });
+    seen.init = Some(PartOutcome::Waiting);
+    assert_eq!(decide(&running, &seen, 6).status, None);
+    let gave_way = decide(&failed, &seen, 6);
+    assert_eq!(phase_of(&gave_way), Phase::Failed);
+    insta::assert_snapshot!(format!(
+        "{}\n{}",
+        message(&gave_way, types::STASH_INIT_CONTAINER_INJECTED),
+        message(&gave_way, types::RESTORE_COMPLETED)
+    ));
+    // It stays so when the other one has gone.
+    let over = after(&failed, &gave_way, &json!({}));
+    let over = decide(&over, &self::seen(), 7);
+    assert_eq!(over, nothing(Again::OnChange));
 }
 
 #[test]

@@ -69,12 +69,28 @@ impl Scene {
         assert_eq!(listed.trim(), files);
     }
 
+    /// Deletes the workload with all that belongs to it.
+    fn lose_the_workload(&self) {
+        let arguments = ["delete", "deployment", "web", "--cascade=foreground"];
+        self.stage.kubectl(&arguments);
+    }
+
+    fn has_init_container(&self) -> bool {
+        let deployment = self.stage.get("deployment/web");
+        deployment["spec"]["template"]["spec"]["initContainers"] != Value::Null
+    }
+
     fn lose_the_files(&self) {
         let command = ["sh", "-c", "rm -r /data/*"];
         self.stage
             .namespace()
             .exec("deployment/web", "web", &command);
     }
+}
+
+fn password(scene: &Scene, text: &str) {
+    let patch = json!({ "stringData": { "RESTIC_PASSWORD": text } });
+    scene.stage.merge("secret/keys", &patch.to_string());
 }
 
 #[test]
@@ -90,10 +106,6 @@ fn an_application_waits_for_its_restore_until_that_works_or_is_given_up() {
     scene.lose_the_files();
 
     // A password that does not open the repository is told, and when it is corrected the restore goes on.
-    let password = |scene: &Scene, text: &str| {
-        let patch = json!({ "stringData": { "RESTIC_PASSWORD": text } });
-        scene.stage.merge("secret/keys", &patch.to_string());
-    };
     password(&scene, "wrong");
     scene.restore_web("back", &json!({ "paths": ["/data"] }));
     scene.is_blocked(
@@ -156,4 +168,65 @@ fn a_pod_starts_that_is_made_when_its_restore_and_the_operator_are_gone() {
                 .is_none()
     });
     scene.runs_with("letter");
+}
+
+/// Whoever deletes a workload that waits, and applies it again, has no application without its data either.
+#[test]
+fn a_workload_that_is_made_anew_waits_for_its_restore_as_the_one_before() {
+    let Some(scene) = Stage::new("anew", &[]).and_then(Scene::anywhere) else {
+        return;
+    };
+    scene.write("letter", "dear reader");
+    scene.deploy();
+    scene.configuration("home", "repo", &json!({ "target": web() }));
+    scene.heals("bc/home", "StashSidecarInjected");
+    scene.succeed("home", "home-1");
+    let all = json!({ "paths": ["/data"] });
+
+    // After a failure.
+    scene.lose_the_files();
+    password(&scene, "wrong");
+    scene.restore_web("failed", &all);
+    let why = "put its password into RESTIC_PASSWORD of the Secret";
+    scene.is_blocked("failed", why);
+    scene.lose_the_workload();
+    scene.apply_deployment(&json!({}));
+    wait_until("there is a new Pod", PATIENCE, || scene.pod().is_some());
+    scene.is_blocked("failed", why);
+    password(&scene, PASSWORD);
+    scene.phase("restoresession/failed", "Succeeded");
+    scene.runs_with("letter");
+    scene.stage.kubectl(&["delete", "restoresession", "failed"]);
+
+    // While its Pod has not begun.
+    scene.lose_the_files();
+    scene.lose_the_workload();
+    scene.apply_deployment(&json!({ "nowhere": "yes" }));
+    scene.restore_web("early", &all);
+    scene.phase("restoresession/early", "Running");
+    scene.lose_the_workload();
+    scene.apply_deployment(&json!({}));
+    scene.phase("restoresession/early", "Succeeded");
+    scene.runs_with("letter");
+    scene.stage.kubectl(&["delete", "restoresession", "early"]);
+
+    // What another restore has brought is not written over, also when that one has gone.
+    scene.restore_web("never", &json!({ "snapshots": ["0123abcd"] }));
+    scene.is_blocked("never", "no snapshot matches");
+    scene.restore_web("better", &all);
+    scene.phase("restoresession/better", "Succeeded");
+    scene.runs_with("letter");
+    scene.says(
+        "restoresession/never",
+        "StashInitContainerInjected",
+        "the Deployment web was given to the RestoreSession better after this one had failed; delete this one, and Pods that still wait for it if Kubernetes does not replace them",
+    );
+    scene.stage.kubectl(&["delete", "restoresession", "better"]);
+    wait_until("the init container has gone", PATIENCE, || {
+        !scene.has_init_container()
+    });
+    scene.lose_the_workload();
+    scene.apply_deployment(&json!({}));
+    scene.runs_with("letter");
+    assert!(!scene.has_init_container());
 }
