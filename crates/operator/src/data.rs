@@ -1,5 +1,6 @@
 //! Which data a backup or a restore works on, however its target is named: a volume claim, and a workload whose Pods
-//! mount it, are the same data. A restore waits for a backup of the same data, and a backup for a restore.
+//! mount it, are the same data, and so are workloads that mount the same folder of nodes or the same share. A restore
+//! waits for a backup of the same data, and a backup for a restore.
 
 use std::collections::BTreeSet;
 
@@ -24,21 +25,53 @@ use crate::target::Workload;
 pub struct Data {
     /// Kind and name of the target.
     target: Option<(String, String)>,
-    /// The volume claims.
-    claims: BTreeSet<String>,
+    /// The volumes.
+    volumes: BTreeSet<Volume>,
+}
+
+/// Where data lies.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Volume {
+    Claim(String),
+    /// Of any node: which one a Pod runs on is not asked.
+    HostPath(String),
+    Share {
+        server: String,
+        path: String,
+    },
+}
+
+impl Volume {
+    /// `None` for what no other Pod has.
+    fn of(volume: &api::k8s_openapi::api::core::v1::Volume) -> Option<Self> {
+        let folder = |path: &str| path.trim_end_matches('/').to_owned();
+        if let Some(claim) = &volume.persistent_volume_claim {
+            return Some(Self::Claim(claim.claim_name.clone()));
+        }
+        if let Some(share) = &volume.nfs {
+            return Some(Self::Share {
+                server: share.server.to_lowercase(),
+                path: folder(&share.path),
+            });
+        }
+        let host_path = volume.host_path.as_ref()?;
+        Some(Self::HostPath(folder(&host_path.path)))
+    }
 }
 
 impl Data {
-    /// The data of a target: the claims of the volumes that are mounted, of all if none is.
+    /// The data of a target: the volumes that are mounted; where nothing says which, all claims.
     pub fn of_target(reference: &TargetRef, target: &Target, mounts: &[VolumeMount]) -> Self {
-        let claims = match target {
-            Target::Workload(workload) => claims(workload, mounts),
-            _ if reference.kind == CLAIM_KIND => BTreeSet::from([reference.name.clone()]),
+        let volumes = match target {
+            Target::Workload(workload) => volumes(workload, mounts),
+            _ if reference.kind == CLAIM_KIND => {
+                BTreeSet::from([Volume::Claim(reference.name.clone())])
+            }
             _ => BTreeSet::new(),
         };
         Self {
             target: Some((reference.kind.clone(), reference.name.clone())),
-            claims,
+            volumes,
         }
     }
 
@@ -52,7 +85,7 @@ impl Data {
             let claims = made.iter().flat_map(|it| &it.claims);
             return Self {
                 target: None,
-                claims: claims.map(ResourceExt::name_any).collect(),
+                volumes: claims.map(|it| Volume::Claim(it.name_any())).collect(),
             };
         }
         let reference = of_spec.reference.clone().unwrap_or_default();
@@ -62,7 +95,7 @@ impl Data {
     /// Whether both work on the same data.
     pub fn is_shared_with(&self, other: &Self) -> bool {
         self.target.is_some() && self.target == other.target
-            || !self.claims.is_disjoint(&other.claims)
+            || !self.volumes.is_disjoint(&other.volumes)
     }
 
     fn is_target(&self, reference: &TargetRef) -> bool {
@@ -71,17 +104,20 @@ impl Data {
     }
 }
 
-fn claims(workload: &Workload, mounts: &[VolumeMount]) -> BTreeSet<String> {
-    let is_used = |name: &str| mounts.is_empty() || mounts.iter().any(|it| it.name == name);
+fn volumes(workload: &Workload, mounts: &[VolumeMount]) -> BTreeSet<Volume> {
+    let is_mounted = |name: &str| mounts.iter().any(|it| it.name == name);
     let volumes = workload.template.volumes.iter().flatten();
-    let of_volumes = volumes.filter(|it| is_used(&it.name)).filter_map(|it| {
-        let claim = it.persistent_volume_claim.as_ref()?;
-        Some(claim.claim_name.clone())
+    let of_volumes = volumes.filter_map(|it| {
+        let volume = Volume::of(it)?;
+        // Many Pods have the same small folders of their node, such as one with the time zone.
+        let is_all = mounts.is_empty() && matches!(volume, Volume::Claim(_));
+        (is_all || is_mounted(&it.name)).then_some(volume)
     });
-    let templates = workload.claim_templates.iter().filter(|it| is_used(it));
+    let templates = workload.claim_templates.iter();
+    let templates = templates.filter(|it| mounts.is_empty() || is_mounted(it));
     let of_templates = templates.flat_map(|name| {
         let pods = workload.ordinals();
-        pods.map(move |ordinal| format!("{name}-{}", workload.pod(ordinal)))
+        pods.map(move |ordinal| Volume::Claim(format!("{name}-{}", workload.pod(ordinal))))
     });
     of_volumes.chain(of_templates).collect()
 }
@@ -291,6 +327,34 @@ mod tests {
         let gone = of("Deployment", "web", &Target::Missing, &mounts);
         assert!(gone.is_shared_with(&web) && !gone.is_shared_with(&Data::default()));
         assert!(!Data::default().is_shared_with(&Data::default()));
+    }
+
+    #[test]
+    fn a_folder_of_nodes_and_a_share_are_the_same_data_where_they_are_mounted() {
+        let of = |name: &str, volume: Value, mounts: &Value| {
+            let mut volume = volume;
+            volume["name"] = json!("v");
+            let live = json!({
+                "apiVersion": "apps/v1", "kind": "Deployment",
+                "metadata": { "name": name, "uid": "u" },
+                "spec": { "template": { "spec": {
+                    "containers": [{ "name": "app" }], "volumes": [volume],
+                } } },
+            });
+            let target = Target::Workload(Box::new(Workload::read(&live).unwrap()));
+            of("Deployment", name, &target, mounts)
+        };
+        let mounts = json!([{ "name": "v", "mountPath": "/data" }]);
+        let folder = |path: &str| json!({ "hostPath": { "path": path } });
+        let share = |path: &str| json!({ "nfs": { "server": "Files", "path": path } });
+        for volume in [folder, share] {
+            let one = of("one", volume("/srv/data"), &mounts);
+            assert!(one.is_shared_with(&of("two", volume("/srv/data/"), &mounts)));
+            assert!(!one.is_shared_with(&of("two", volume("/srv/other"), &mounts)));
+            assert!(!one.is_shared_with(&of("two", volume("/srv/data"), &json!([]))));
+        }
+        let one = of("one", folder("/srv/data"), &mounts);
+        assert!(!one.is_shared_with(&of("two", share("/srv/data"), &mounts)));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::conditions::{Condition, condition_type as types, find_condition};
-use api::v1beta1::{RestoreSession, RestoreSessionStatus, TargetRef};
+use api::v1beta1::{HostRestorePhase, RestoreSession, RestoreSessionStatus, TargetRef};
 use jiff::Timestamp;
 use kube_runtime::watcher;
 use session::hooks::restores_take_turns;
@@ -198,6 +198,9 @@ impl Work<'_> {
                 "the restore began before this Pod was one of its hosts; it waits for the end",
             );
         }
+        if self.is_given_up() {
+            return Some("this host was given up; its files may have changed since");
+        }
         if is_superseded(&status) {
             return Some("another RestoreSession has had the workload since; delete this one");
         }
@@ -235,9 +238,16 @@ impl Work<'_> {
         takes_turns.then(|| session::names::restore_jobs_lease(&self.id.name))
     }
 
+    /// Whether the result of a Job is known already: the operator has given it up, or an earlier Pod of it has failed.
+    fn is_given_up(&self) -> bool {
+        let stats = self.status().stats;
+        let of_host = stats.iter().find(|stats| stats.hostname == self.host);
+        !self.is_init && of_host.is_some_and(|it| it.phase == Some(HostRestorePhase::Failed))
+    }
+
     /// A Job whose session is over does not wait for another one.
     fn waits(&self, why: &'static str) -> Tried {
-        if !self.is_init && is_late(&self.status()) {
+        if !self.is_init && (is_late(&self.status()) || self.is_given_up()) {
             return Tried::Failed(why.to_owned());
         }
         Tried::Waits(why)

@@ -120,6 +120,13 @@ fn of_two_configurations_the_newer_has_the_workload_until_it_goes() {
     let args =
         &stage.get("deployments.apps/web")["spec"]["template"]["spec"]["containers"][1]["args"];
     assert!(args.as_array().unwrap().contains(&json!("older")), "{args}");
+    stage.kubectl(&["delete", "bc", "older"]);
+    wait_until("the event", PATIENCE, || {
+        let reasons = ["get", "events", "--output", "jsonpath={.items[*].reason}"];
+        stage.kubectl(&reasons).contains("SidecarDeletionSucceeded")
+    });
+    let containers = &stage.get("deployments.apps/web")["spec"]["template"]["spec"]["containers"];
+    assert_eq!(containers.as_array().unwrap().len(), 1, "{containers}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use api::v1beta1::{
 use jiff::{SignedDuration, Timestamp};
 use kube_client::ResourceExt;
 use session::disruption::{self, Judgement, PodState};
+use session::hooks::runs_after_backup;
 use session::model::{self, Model};
 use session::{names, work};
 
@@ -71,6 +72,13 @@ pub fn is_concluded(case: &Case<'_>, status: &BackupSessionStatus) -> bool {
 }
 
 fn disrupted(case: &Case<'_>, mut status: BackupSessionStatus, why: String) -> Plan {
+    let why = if misses_hook(case, &status) {
+        format!(
+            "{why}; nobody has reported that the post-backup hook ran: look whether what the hooks act on has to be put right by hand"
+        )
+    } else {
+        why
+    };
     let condition = Condition::new(
         types::BACKUP_DISRUPTED,
         ConditionStatus::True,
@@ -81,6 +89,22 @@ fn disrupted(case: &Case<'_>, mut status: BackupSessionStatus, why: String) -> P
         set_condition(&mut target.conditions, condition, case.now);
     }
     close::close(case, status)
+}
+
+/// Whether hosts had begun, and the hook that is due after them is not known to have run. Who is only silent may still
+/// run it, so that nothing is said in its condition.
+fn misses_hook(case: &Case<'_>, status: &BackupSessionStatus) -> bool {
+    let configuration = case.seen.configuration.as_deref();
+    let hooks = configuration.and_then(|it| it.spec.hooks.as_ref());
+    let hook = hooks.and_then(|hooks| hooks.post_backup.as_ref());
+    let retries_left = case.session.spec.retry_left.unwrap_or(0);
+    let is_due = |policy| runs_after_backup(policy, true, retries_left);
+    let type_ = types::POST_BACKUP_HOOK_EXECUTION_SUCCEEDED;
+    let is_open = |target: &BackupTargetStatus| {
+        let has_begun = !target.progress.is_empty() || !target.stats.is_empty();
+        has_begun && find_condition(&target.conditions, type_).is_none()
+    };
+    hook.is_some_and(|hook| is_due(hook.execution_policy)) && status.targets.iter().any(is_open)
 }
 
 struct Watched<'a> {

@@ -2,16 +2,19 @@
 //!
 //! The Secrets are not read: the same container in another account counts as the same place, which at worst keeps data.
 
-use api::v1alpha1::{Backend, Repository};
+use api::v1alpha1::Repository;
+use kube_client::ResourceExt;
 
 /// Whether the data of one Repository is that of the other.
 pub fn is_same(left: &Repository, right: &Repository) -> bool {
-    let place = place(&left.spec.backend);
-    place.is_some() && place == self::place(&right.spec.backend)
+    let place = place(left);
+    place.is_some() && place == self::place(right)
 }
 
 /// Service, server, container and folder. Local folders are never removed by us, and have none.
-fn place(backend: &Backend) -> Option<[String; 4]> {
+fn place(repository: &Repository) -> Option<[String; 4]> {
+    let backend = &repository.spec.backend;
+    let own = repository.namespace().unwrap_or_default();
     let (service, server, container, folder) = if let Some(s3) = &backend.s3 {
         (
             "s3",
@@ -35,7 +38,7 @@ fn place(backend: &Backend) -> Option<[String; 4]> {
     let folder = folder.unwrap_or_default().trim_matches('/').to_owned();
     Some([
         service.to_owned(),
-        host(server),
+        host(server, &own),
         container.to_owned(),
         folder,
     ])
@@ -43,7 +46,7 @@ fn place(backend: &Backend) -> Option<[String; 4]> {
 
 /// Where the data lies, for messages; without credentials.
 pub fn describe(repository: &Repository) -> String {
-    match place(&repository.spec.backend) {
+    match place(repository) {
         Some(parts) => {
             let parts = parts.iter().map(|part| part.trim_matches('/'));
             let parts: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
@@ -53,22 +56,37 @@ pub fn describe(repository: &Repository) -> String {
     }
 }
 
-/// An address without its scheme, its user and its last slash; hosts are written in any case.
-fn host(address: &str) -> String {
+/// An address without its scheme, its user and its last slash; hosts are written in any case, and Services of the
+/// cluster in several ways.
+fn host(address: &str, own: &str) -> String {
     let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
     let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
     let path = path.trim_matches('/');
     let host = host.to_lowercase();
-    // The ports of http and https; one bucket has its name in every region of Amazon.
+    // The ports of http and https.
     let host = host.strip_suffix(":80").unwrap_or(&host);
     let host = host.strip_suffix(":443").unwrap_or(host);
-    let host = if host.ends_with(".amazonaws.com") {
-        "amazonaws.com"
-    } else {
-        host
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|it| it.is_ascii_digit()) => {
+            (name, format!(":{port}"))
+        }
+        _ => (host, String::new()),
     };
-    format!("{host}/{path}")
+    format!("{}{port}/{path}", server(name, own))
+}
+
+/// The name of a server. One without a dot is a Service of the Repository's own namespace.
+fn server(name: &str, own: &str) -> String {
+    let labels: Vec<&str> = name.split('.').collect();
+    match labels.as_slice() {
+        // One bucket has its name in every region of Amazon.
+        _ if name.ends_with(".amazonaws.com") => "amazonaws.com".to_owned(),
+        [""] => String::new(),
+        [service] if !service.contains(':') => format!("{service}.{own}"),
+        [service, namespace, "svc", ..] => format!("{service}.{namespace}"),
+        _ => name.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -78,7 +96,8 @@ mod tests {
     use super::*;
 
     fn repository(backend: &Value) -> Repository {
-        let object = json!({ "metadata": { "name": "r" }, "spec": { "backend": backend } });
+        let metadata = json!({ "name": "r", "namespace": "shop" });
+        let object = json!({ "metadata": metadata, "spec": { "backend": backend } });
         serde_json::from_value(object).unwrap()
     }
 
@@ -97,6 +116,18 @@ mod tests {
         assert!(same(&one, &s3("minio:9000/", "/of/home/")));
         assert!(!same(&one, &s3("minio:9000", "of/home-2")));
         assert!(!same(&one, &s3("other:9000", "of/home")));
+        for service in [
+            "minio.shop:9000",
+            "minio.shop.svc:9000",
+            "minio.shop.svc.cluster.local:9000",
+        ] {
+            assert!(same(&one, &s3(service, "of/home")), "{service}");
+        }
+        assert!(!same(&one, &s3("minio.other.svc:9000", "of/home")));
+        assert!(!same(&one, &s3("minio.shop.svc:9001", "of/home")));
+        let address = s3("http://[fd00::1]:9000", "of/home");
+        assert!(same(&address, &s3("[FD00::1]:9000", "of/home")));
+        assert!(!same(&address, &s3("[fd00::2]:9000", "of/home")));
         let amazon = s3("s3.amazonaws.com", "of/home");
         assert!(same(
             &amazon,

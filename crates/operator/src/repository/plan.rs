@@ -255,7 +255,7 @@ mod tests {
         assert_eq!(let_go.step, Step::LetGo);
         let message = &let_go.news[0].message;
         assert!(
-            message.contains("its data stays in s3 e b, because"),
+            message.contains("its data stays in s3 e.shop b, because"),
             "{message}"
         );
         assert!(

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use testkit::Restic;
 use testkit::cluster::wait_for;
 
@@ -191,25 +191,24 @@ fn an_init_container_blocks_until_the_data_is_there_or_the_session_is_gone() {
         ]);
     };
     stage.lease("lock-deployment-web-restore");
-    let restore = |name: &str| {
+    let start = |name: &str, status: &Value, how: &[&str]| {
         let folder = stage.scratch.join("restored");
         let target = format!("--target={}", folder.display());
         stage.apply(&json!({"apiVersion": "stash.appscode.com/v1beta1", "kind": "RestoreSession",
             "metadata": {"name": name}, "spec": {"repository": {"name": "repository"}, "target": {
                 "ref": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}, "args": [target],
                 "volumeMounts": [{"name": "data", "mountPath": folder}]}}}));
-        stage.set_status(
-            &format!("restoresession/{name}"),
-            &json!({"totalHosts": 1, "phase": "Running"}),
-        );
+        stage.set_status(&format!("restoresession/{name}"), status);
         let pod = format!("web-{name}");
         let uid = stage.pod(&pod);
         stage.start(
             &pod,
             &uid,
-            &["restore", "--restore-session", name, "--init"],
+            &[&["restore", "--restore-session", name], how].concat(),
         )
     };
+    let running = json!({"totalHosts": 1, "phase": "Running"});
+    let restore = |name: &str| start(name, &running, &["--init"]);
     let phase_of = |name: &str| {
         let session = stage.namespace.get(&format!("restoresession/{name}"))?;
         let phase = session["status"]["stats"][0]["phase"].as_str()?;
@@ -235,6 +234,15 @@ fn an_init_container_blocks_until_the_data_is_there_or_the_session_is_gone() {
     assert_eq!(phase_of("healed").as_deref(), Some("Succeeded"));
     let source = stage.source();
     let file = source.strip_prefix("/").unwrap().join("file");
-    let restored = fs::read_to_string(stage.scratch.join("restored").join(file)).unwrap();
-    assert_eq!(restored, "text");
+    let restored = stage.scratch.join("restored").join(file);
+    assert_eq!(fs::read_to_string(&restored).unwrap(), "text");
+
+    // A Job that begins when its host has been given up writes nothing.
+    fs::write(&restored, "newer").unwrap();
+    let lost = json!({"totalHosts": 1, "phase": "Failed", "stats": [
+        {"hostname": "host-0", "phase": "Failed", "error": "its Job was deleted"},
+    ]});
+    let mut late = start("late", &lost, &["--host", "host-0"]);
+    assert_eq!(late.wait(), Some(0));
+    assert_eq!(fs::read_to_string(&restored).unwrap(), "newer");
 }

@@ -1,5 +1,8 @@
 //! What a session does with the repository when its data is stored: retention, check, and the Repository's status.
 
+use serde_json::json;
+use testkit::servers::offered;
+
 use super::*;
 use crate::controllers::stage::condition;
 
@@ -98,4 +101,62 @@ fn a_session_that_finds_the_repository_damaged_fails_and_says_what_is_missing() 
     let name = session["metadata"]["name"].as_str().unwrap();
     let told = machine.ok(&["describe", "backupsession", name]);
     assert!(told.contains("RepositoryDamaged"), "{told}");
+}
+
+#[test]
+fn a_store_that_removes_nothing_fails_the_retention_and_keeps_the_data() {
+    let Some(server) = offered("rest-server-append-only") else {
+        return;
+    };
+    let Some(restic) = Restic::find_or_skip() else {
+        return;
+    };
+    let machine = Machine::new();
+    let place = format!("closing-{:012x}", rand::random::<u64>() >> 16);
+    let (user, password) = (server.value("username"), server.value("password"));
+    let file = machine.path("manifests/all.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let keys = json!({
+        "RESTIC_PASSWORD": PASSWORD, "CA_CERT_DATA": server.ca_pem(),
+        "REST_SERVER_USERNAME": user, "REST_SERVER_PASSWORD": password,
+    });
+    let text = text.lines().map(|line| {
+        if line.starts_with("stringData") {
+            format!("stringData: {keys}")
+        } else if line.starts_with("    local:") {
+            format!("    rest: {{url: '{}/{place}'}}", server.https())
+        } else {
+            line.to_owned()
+        }
+    });
+    std::fs::write(&file, text.collect::<Vec<_>>().join("\n")).unwrap();
+    set_policy(&machine, "keepLast: 1, prune: true");
+    machine.once();
+    std::fs::write(machine.path("source/later"), "later").unwrap();
+    let output = machine.run(&["run", "--once", "manifests"]);
+    assert_eq!(output.status.code(), Some(1), "{}", both(&output));
+
+    let session = newest(&machine);
+    assert_eq!(phase(&session), "Failed", "{session:#}");
+    let applied = condition(&session, "RetentionPolicyApplied");
+    assert_eq!(applied["status"], "False");
+    assert_eq!(applied["reason"], "FailedToApplyRetentionPolicy");
+    let message = applied["message"].as_str().unwrap();
+    assert!(
+        message.contains("append-only") || message.contains("403"),
+        "{message}"
+    );
+    let name = session["metadata"]["name"].as_str().unwrap();
+    let told = machine.ok(&["describe", "backupsession", name]);
+    assert!(told.contains("RetentionFailed"), "{told}");
+    let address = format!("rest:{}/{place}", server.https());
+    let ca = server.ca().to_str().unwrap();
+    let stored = restic.repository(&address, PASSWORD).with_variables([
+        ("RESTIC_REST_USERNAME", user),
+        ("RESTIC_REST_PASSWORD", password),
+        ("RESTIC_CACERT", ca),
+    ]);
+    let listed = stored.run(["snapshots", "--no-lock", "--json"]);
+    let listed = listed.assert_success().json();
+    assert_eq!(listed.as_array().unwrap().len(), 2, "{listed:#}");
 }

@@ -334,6 +334,7 @@ fn a_repository_that_is_wiped_out_takes_no_other_along() {
     let mut twin = stage.get("repository/doomed");
     twin["metadata"] = json!({ "name": "twin" });
     twin["spec"]["wipeOut"] = json!(false);
+    twin["spec"]["backend"]["s3"]["endpoint"] = json!("https://minio:9000");
     twin.as_object_mut().unwrap().remove("status");
     stage.apply(&twin);
     stage.kubectl(&["delete", "repository", "doomed", "--wait=false"]);
@@ -359,6 +360,10 @@ fn a_repository_that_is_wiped_out_takes_no_other_along() {
     wait_until("the Repository is gone", PATIENCE * 2, || {
         stage.find("repositories/doomed").is_none()
     });
+    let events = scene.events("Repository", "doomed");
+    for reason in ["WipeOutStarted", "WipeOutSucceeded"] {
+        assert!(events.iter().any(|it| it == reason), "{events:?}");
+    }
     // restic's code for a repository that does not exist.
     assert_eq!(store.restic("of/home", &["snapshots"]).code, 10);
     // Without wipeOut the data stays.

@@ -397,6 +397,30 @@ fn a_sidecar_that_vanished_is_waited_for_and_then_given_up() {
 }
 
 #[test]
+fn a_session_that_nobody_concludes_says_that_its_hook_may_not_have_run() {
+    let told = |hooks: &Value, has_begun: bool| {
+        let hooks = json!({ "spec": { "hooks": hooks } });
+        let mut seen = seen(Some(configuration(&hooks)));
+        let new = session("home-1", 0, &json!({}));
+        let started = decide(&new, &seen, 0);
+        let busy = json!({ "target": working(10) });
+        let busy = if has_begun { busy } else { json!({}) };
+        let busy = after(&new, &started, &busy);
+        seen.target = Target::Missing;
+        let over = decide(&busy, &seen, 3000);
+        assert_eq!(phase_of(&over), Phase::Failed);
+        end(&busy, &over).contains("post-backup hook ran")
+    };
+    let post = |policy: &str| {
+        let request = json!({ "port": 80 });
+        json!({ "postBackup": { "httpGet": request, "executionPolicy": policy } })
+    };
+    assert!(told(&post("Always"), true) && told(&post("OnFailure"), true));
+    assert!(!told(&post("OnSuccess"), true) && !told(&json!({}), true));
+    assert!(!told(&post("Always"), false), "no pre hook ran either");
+}
+
+#[test]
 fn a_job_that_ends_without_a_report_fails_the_session_with_the_reason_of_its_pod() {
     let new = session("home-1", 0, &json!({}));
     let mut seen = by_job();

@@ -225,6 +225,13 @@ fn a_workload_that_is_made_anew_waits_for_its_restore_as_the_one_before() {
     wait_until("the init container has gone", PATIENCE, || {
         !scene.has_init_container()
     });
+    wait_until("both are told", PATIENCE, || {
+        let events = scene.events("Deployment", "web");
+        ["Injection", "Deletion"].iter().all(|what| {
+            let reason = format!("InitContainer{what}Succeeded");
+            events.contains(&reason)
+        })
+    });
     scene.lose_the_workload();
     scene.apply_deployment(&json!({}));
     scene.runs_with("letter");
