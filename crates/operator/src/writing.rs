@@ -3,7 +3,9 @@
 use std::fmt::Debug;
 
 use api::k8s_openapi::api::batch::v1::Job;
-use kube_client::api::{DeleteParams, Patch, PatchParams, PostParams, PropagationPolicy};
+use kube_client::api::{
+    DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy,
+};
 use kube_client::core::NamespaceResourceScope;
 use kube_client::{Api, Resource, ResourceExt};
 use serde::Serialize;
@@ -111,9 +113,40 @@ where
         + Debug
         + DeserializeOwned,
 {
+    remove_if::<K>(context, (namespace, name), None).await
+}
+
+/// The same for an object that is still as it was read: one that was written since is a conflict.
+pub async fn remove_unchanged<K>(context: &Context, object: &K) -> Result<(), ReconcileError>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned,
+{
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let unchanged = Preconditions {
+        uid: object.uid(),
+        resource_version: object.resource_version(),
+    };
+    remove_if::<K>(context, (&namespace, &name), Some(unchanged)).await
+}
+
+async fn remove_if<K>(
+    context: &Context,
+    (namespace, name): (&str, &str),
+    preconditions: Option<Preconditions>,
+) -> Result<(), ReconcileError>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned,
+{
     let api: Api<K> = Api::namespaced(context.client(), namespace);
     let options = DeleteParams {
         propagation_policy: Some(PropagationPolicy::Background),
+        preconditions,
         ..DeleteParams::default()
     };
     found(api.delete(name, &options).await)

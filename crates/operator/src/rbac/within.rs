@@ -91,6 +91,8 @@ async fn pass(role: &Role, context: &Context) -> Result<Again, ReconcileError> {
         namespace: namespace.clone(),
         name: owner.name.clone(),
     };
+    // One of the same name that is made from now on writes them anew.
+    let binding: Option<RoleBinding> = reading::get(context, &namespace, &name).await?;
     let restore: Option<RestoreSession> = reading::get(context, &namespace, &invoker.name).await?;
     let restore = restore.filter(|it| it.metadata.deletion_timestamp.is_none());
     if restore.is_some_and(|it| target_of_restore(&it).as_ref() == Some(&key)) {
@@ -107,8 +109,10 @@ async fn pass(role: &Role, context: &Context) -> Result<Again, ReconcileError> {
     if pods.iter().any(|pod| carries(pod, &invoker.name)) {
         return Ok(Again::After(LOOK_AGAIN));
     }
-    writing::remove::<RoleBinding>(context, &namespace, &name).await?;
-    writing::remove::<Role>(context, &namespace, &name).await?;
+    if let Some(binding) = &binding {
+        writing::remove_unchanged(context, binding).await?;
+    }
+    writing::remove_unchanged(context, role).await?;
     Ok(Again::OnChange)
 }
 
