@@ -296,6 +296,11 @@ impl Around<'_> {
             return Ok(());
         }
         seen.target = reading::target(self.context, self.namespace, self.reference).await?;
+        if !self.is_job && are_hosts_nodes(self.reference) {
+            // Which nodes have Pods at all tells whether one has gone.
+            seen.pods = reading::list(self.context, self.namespace, "").await?;
+            return Ok(());
+        }
         let progress = status.targets.iter().flat_map(|target| &target.progress);
         for entry in progress {
             let pod: Option<Pod> = reading::get(self.context, self.namespace, &entry.pod).await?;

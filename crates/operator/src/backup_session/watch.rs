@@ -316,10 +316,10 @@ impl<'a> Watched<'a> {
         if self.is_job {
             return self.lost_job(host);
         }
-        let workload = self.without(host)?;
+        let why = self.without(host)?;
         let is_gone = entry.is_none_or(|entry| self.state(entry) == PodState::Gone);
         is_gone.then(|| {
-            format!("the {workload} was scaled down while the session ran, and host {host} has no Pod any more; the next session goes without it")
+            format!("{why}, and host {host} has no Pod any more; the next session goes without it")
         })
     }
 
@@ -347,13 +347,27 @@ impl<'a> Watched<'a> {
         !self.is_job && reference.is_some_and(|it| session::host::is_many_hosts(&it.kind))
     }
 
-    /// The StatefulSet that has no such host any more.
+    /// Why the workload has no such host any more: a StatefulSet of fewer replicas, or a DaemonSet whose Pods are all on
+    /// other nodes. One that still lacks a Pod may get it on that node.
     fn without(&self, host: &str) -> Option<String> {
-        match &self.case.seen.target {
-            Target::Workload(workload) if !self.is_job && workload.kind == "StatefulSet" => {
-                let hosts = workload.hosts(self.alias, &[]);
-                (!hosts.iter().any(|it| it == host)).then(|| workload.describe())
-            }
+        let workload = match &self.case.seen.target {
+            Target::Workload(workload) if !self.is_job => workload,
+            _ => return None,
+        };
+        let hosts = workload.hosts(self.alias, &self.case.seen.pods);
+        let has_all = i32::try_from(hosts.len()).unwrap_or(i32::MAX) >= workload.replicas;
+        if hosts.iter().any(|it| it == host) || !has_all {
+            return None;
+        }
+        match workload.kind.as_str() {
+            "StatefulSet" => Some(format!(
+                "the {} was scaled down while the session ran",
+                workload.describe()
+            )),
+            "DaemonSet" => Some(format!(
+                "the {} left a node while the session ran",
+                workload.describe()
+            )),
             _ => None,
         }
     }

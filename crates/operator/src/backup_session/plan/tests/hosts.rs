@@ -97,6 +97,59 @@ fn a_replica_that_is_scaled_away_has_failed_and_the_others_conclude() {
     assert_eq!(waits.again, limit);
 }
 
+#[test]
+fn a_node_that_goes_has_failed_once_the_daemon_set_does_without_it() {
+    let invoker = json!({ "kind": "BackupConfiguration", "namespace": "shop", "name": "home" });
+    let daemons = |count: i32| {
+        let live = json!({
+            "apiVersion": "apps/v1", "kind": "DaemonSet",
+            "metadata": {
+                "name": "web", "uid": "w",
+                "annotations": { labels::BACKUP_INVOKER: invoker.to_string() },
+            },
+            "spec": { "template": {
+                "metadata": { "annotations": { labels::BACKUP_INVOKER_HASH: "x" } },
+                "spec": { "containers": [{ "name": "app" }, { "name": "stash" }] },
+            } },
+            "status": { "desiredNumberScheduled": count },
+        });
+        Target::Workload(Box::new(Workload::read(&live).unwrap()))
+    };
+    let on = |node: &str| -> Pod {
+        let owner =
+            json!({ "apiVersion": "apps/v1", "kind": "DaemonSet", "name": "web", "uid": "w" });
+        let object = json!({
+            "metadata": { "name": node, "uid": node, "ownerReferences": [owner] },
+            "spec": { "nodeName": node, "containers": [] },
+            "status": { "phase": "Running" },
+        });
+        serde_json::from_value(object).unwrap()
+    };
+    let target = json!({ "spec": { "target": { "ref": { "kind": "DaemonSet" } } } });
+    let mut seen = seen(Some(configuration(&target)));
+    (seen.target, seen.pods) = (daemons(2), vec![on("a"), on("b")]);
+    let new = session("home-1", 0, &json!({}));
+    let started = decide(&new, &seen, 0);
+    let running = after(&new, &started, &json!({}));
+    assert_eq!(running.status.clone().unwrap().targets[0].hosts, ["a", "b"]);
+    // Its Pod may come back to the node.
+    seen.pods = vec![on("a")];
+    assert_eq!(decide(&running, &seen, 30).status, None);
+    seen.target = daemons(1);
+    let without = decide(&running, &seen, 30);
+    assert_eq!(phase_of(&without), Phase::Running, "a may work");
+    let told = lost(&without);
+    assert!(
+        told.contains("left a node") && told.contains("host b"),
+        "{told}"
+    );
+    let over = decide(&conclude(&running, &without, "a"), &seen, 40);
+    assert_eq!(phase_of(&over), Phase::Failed);
+    // Another node has come instead.
+    (seen.target, seen.pods) = (daemons(2), vec![on("a"), on("c")]);
+    assert!(lost(&decide(&running, &seen, 30)).contains("host b"));
+}
+
 /// Why the one host that has reported is lost.
 fn lost(plan: &Plan) -> String {
     let stats = &plan.status.as_ref().unwrap().targets[0].stats;
