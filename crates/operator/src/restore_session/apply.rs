@@ -43,12 +43,13 @@ pub async fn apply(
     if let Some(preparation) = preparation {
         let workload = preparation.workload.clone();
         match preparation::prepare(context, *preparation).await {
+            // What agents have reported is written all the same.
+            Err(error) if error.is_leaving() && has_begun => has_to_ask_again = true,
             // Told only if it lasts.
-            Err(error) if error.is_leaving() && (has_begun || is_young(restore)) => {
-                return Err(error);
-            }
+            Err(error) if error.is_leaving() && is_young(restore) => return Err(error),
             Err(error) if error.is_refusal() || error.is_leaving() => {
-                let failed = refused(context, passing, restore, &error).await?;
+                let told = status.filter(|_| has_begun);
+                let failed = refused(context, passing, restore, (told, &error)).await?;
                 (status, has_to_ask_again) = (failed.status, failed.has_to_ask_again);
             }
             Err(error) => return Err(error),
@@ -91,12 +92,13 @@ fn is_young(restore: &RestoreSession) -> bool {
     created.is_some_and(|created| jiff::Timestamp::now().duration_since(created.0) < ROOM)
 }
 
-/// The API server refuses what the restore needs: said in the status, and tried again.
+/// The API server refuses what the restore needs: said in the status that was to be written, or else in the present one,
+/// and tried again.
 async fn refused(
     context: &Context,
     passing: &Passing,
     restore: &RestoreSession,
-    error: &ReconcileError,
+    (status, error): (Option<RestoreSessionStatus>, &ReconcileError),
 ) -> Result<Plan, ReconcileError> {
     let seen = observe::observe(restore, context, &passing.stores).await?;
     let case = Case {
@@ -107,7 +109,8 @@ async fn refused(
         now: jiff::Timestamp::now(),
     };
     let why = error.refused("restore");
-    let status = restore.status.clone().unwrap_or_default();
+    let status = status.or_else(|| restore.status.clone());
+    let status = status.unwrap_or_default();
     Ok(start::refused(&case, status, &why))
 }
 

@@ -147,7 +147,7 @@ pub fn plan(
     let mut anew = None;
     if has_begun {
         start::follow(&case, &mut status);
-        anew = start::anew(&case);
+        anew = start::anew(&case).filter(|_| !is_superseded(&status));
     }
     let deadline = deadline(&case, &mut status);
     if deadline.is_some_and(|deadline| deadline <= now) {

@@ -311,8 +311,17 @@ fn jobs_lease(case: &Case<'_>, total: i32) -> Option<Lease> {
     })
 }
 
-/// The Jobs cannot be made yet.
+/// The Jobs, or the rights of the init container, cannot be made yet.
 pub fn refused(case: &Case<'_>, mut status: RestoreSessionStatus, why: &str) -> Plan {
+    // What is said already is not said at a new time.
+    let present = case.restore.status.iter().flat_map(|it| &it.conditions);
+    let said = present.filter(|it| it.type_ == types::STASH_INIT_CONTAINER_INJECTED);
+    for said in said.cloned().collect::<Vec<_>>() {
+        let mut wanted = status.conditions.iter_mut();
+        if let Some(condition) = wanted.find(|it| it.type_ == said.type_) {
+            *condition = said;
+        }
+    }
     let condition = if case.way == Way::Init {
         injected_condition(&Err(why.to_owned()))
     } else {

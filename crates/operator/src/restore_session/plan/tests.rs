@@ -101,13 +101,16 @@ fn claim(name: &str) -> PersistentVolumeClaim {
     .unwrap()
 }
 
-fn decide(restore: &RestoreSession, seen: &Observation, seconds: i64) -> Plan {
-    let image = ImageOptions {
+fn image() -> ImageOptions {
+    ImageOptions {
         name: "stash:1".to_owned(),
         pull_policy: "IfNotPresent".to_owned(),
         pull_secrets: Vec::new(),
-    };
-    plan(restore, seen, &image, at(seconds))
+    }
+}
+
+fn decide(restore: &RestoreSession, seen: &Observation, seconds: i64) -> Plan {
+    plan(restore, seen, &image(), at(seconds))
 }
 
 fn phase_of(plan: &Plan) -> Phase {
@@ -235,6 +238,43 @@ fn a_workload_that_is_made_anew_gets_what_its_init_containers_need() {
     }
     seen.target = Target::Missing;
     assert!(decide(&failed, &seen, 7).preparation.is_none());
+}
+
+#[test]
+fn what_cannot_be_made_anew_is_said_once_and_does_not_keep_a_restore_from_its_end() {
+    let mut seen = seen();
+    seen.init = Some(PartOutcome::Present(me()));
+    let new = restore(&json!({}));
+    let started = decide(&new, &seen, 1);
+    seen.prepared = None;
+    let image = image();
+    let refuse = |restore: &RestoreSession, seconds: i64| {
+        let planned = decide(restore, &seen, seconds);
+        assert!(planned.preparation.is_some());
+        let case = Case {
+            restore,
+            way: Way::Init,
+            seen: &seen,
+            image: &image,
+            now: at(seconds),
+        };
+        let status = planned.status.or_else(|| restore.status.clone());
+        start::refused(&case, status.unwrap(), "a policy forbids it")
+    };
+    let running = after(&new, &started, &json!({}));
+    let told = refuse(&running, 2);
+    assert_eq!(
+        message(&told, types::STASH_INIT_CONTAINER_INJECTED),
+        "a policy forbids it"
+    );
+    let told = after(&new, &told, &json!({}));
+    let again = refuse(&told, 3);
+    assert_eq!((again.status, again.has_to_ask_again), (None, true));
+    let both = hosts(&[("host-0", "Succeeded"), ("host-1", "Succeeded")]);
+    let mut object = serde_json::to_value(&told).unwrap();
+    merge(&mut object["status"], &both);
+    let done = refuse(&serde_json::from_value(object).unwrap(), 4);
+    assert_eq!(phase_of(&done), Phase::Succeeded);
 }
 
 #[test]
